@@ -1,0 +1,422 @@
+"""Everything a user can set, said once. Forms, validation, the command line and the docs are made from `Recipe`.
+
+A recipe is what the user chose, in plain JSON. What the dry run chose (precision, batch size where left automatic)
+is not in it: that is the run's plan, an event.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+
+from engine.errors import StudioError
+
+__all__ = ["GROUPS", "PRESETS", "Preset", "Recipe", "Setting", "differing", "recipe_from", "settings"]
+
+Level = Literal["basic", "expert", "hidden"]
+
+
+def setting(
+    default: Any,
+    *,
+    title: str,
+    help: str,
+    group: str,
+    level: Level = "expert",
+    unit: str = "",
+    scale: Literal["linear", "log"] = "linear",
+    step: float | None = None,
+    ge: float | None = None,
+    le: float | None = None,
+    tasks: tuple[str, ...] = (),
+) -> Any:
+    """Declare one setting: default, bounds, unit, plain-words help, level. `tasks` empty means every task."""
+    extra = {"group": group, "level": level, "unit": unit, "scale": scale, "step": step, "tasks": list(tasks)}
+    return Field(default, title=title, description=help, ge=ge, le=le, allow_inf_nan=False if isinstance(default, float) else None, json_schema_extra=extra)
+
+
+GROUPS = {
+    "run": "The run",
+    "model": "The model",
+    "learning": "How it learns",
+    "pictures": "How pictures are varied",
+    "machine": "The machine",
+}
+"""Groups of settings in the order a form shows them."""
+
+
+class Recipe(BaseModel):
+    """What the user set for one run. Frozen; an unknown key is an error that names the nearest known one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+
+    task: str = setting("image-classification", title="Task", help="What the model learns to do.", group="run", level="hidden")
+    start: str = setting(
+        "linear/efficientnet_lite0",
+        title="Starting point",
+        help="The model that training starts from, written HEAD/BACKBONE, a catalogue name, run:ID or an ONNX file.",
+        group="run",
+        level="hidden",
+    )
+    preset: Literal["quick", "balanced", "best"] = setting(
+        "balanced",
+        title="Goal",
+        help="Quick look: a first answer in seconds. Balanced: good accuracy in minutes. Best: takes its time.",
+        group="run",
+        level="basic",
+    )
+    name: str = setting("", title="Name", help="A name for this run. Left empty, Graft makes one.", group="run", level="hidden")
+    seed: int = setting(
+        0,
+        title="Seed",
+        help="Runs with the same seed, data and settings give the same model. Change it to see how much is luck.",
+        group="run",
+        ge=0,
+        le=2**31 - 1,
+    )
+
+    phases: Literal["head", "head_then_all", "all"] = setting(
+        "head_then_all",
+        title="What to train",
+        help="Head: only the new last layers, in seconds. Head, then all: the new layers first, then the whole network, gently. All: everything from the first step.",
+        group="model",
+        level="basic",
+    )
+    epochs: int = setting(
+        8,
+        title="Epochs",
+        help="How many times fine-tuning goes over all the training pictures. More takes longer and helps less and less.",
+        group="learning",
+        level="basic",
+        ge=1,
+        le=1000,
+        unit="passes",
+    )
+    image_size: int = setting(
+        0,
+        title="Picture size",
+        help="Pictures are resized to this many pixels a side. 0 takes the size the starting point was made for. Smaller is faster, larger sees finer detail.",
+        group="model",
+        ge=0,
+        le=1024,
+        step=32,
+        unit="px",
+    )
+    batch_size: int = setting(
+        0,
+        title="Batch size",
+        help="Pictures per training step. 0 lets the dry run choose what fits this machine.",
+        group="machine",
+        ge=0,
+        le=4096,
+        unit="pictures",
+    )
+    freeze_depth: float = setting(
+        0.0,
+        title="Frozen share of the backbone",
+        help="Share of the backbone, counted from the picture inwards, that keeps its old weights while fine-tuning. 0 trains all of it, 1 none.",
+        group="model",
+        ge=0.0,
+        le=1.0,
+        step=0.05,
+    )
+    reuse_depth: float = setting(
+        1.0,
+        title="Reused share of an earlier run",
+        help="When starting from one of your own runs: the share of its network, counted from the picture inwards, whose weights are taken over. The rest comes from the original backbone.",
+        group="model",
+        ge=0.0,
+        le=1.0,
+        step=0.05,
+    )
+    dropout: float = setting(
+        0.1,
+        title="Dropout",
+        help="Share of features switched off at random in the new last layers while training, against learning by heart.",
+        group="model",
+        ge=0.0,
+        le=0.9,
+        step=0.05,
+    )
+    drop_path: float = setting(
+        0.0,
+        title="Stochastic depth",
+        help="Share of residual branches skipped at random while training, where the backbone supports it.",
+        group="model",
+        ge=0.0,
+        le=0.9,
+        step=0.05,
+    )
+
+    optimizer: Literal["adamw", "sgd", "adam", "rmsprop"] = setting(
+        "adamw", title="Optimizer", help="The rule that turns gradients into weight changes. AdamW is a safe choice.", group="learning"
+    )
+    lr_head: float = setting(
+        1e-3,
+        title="Learning rate, head",
+        help="How large a step the new last layers take. Too large diverges, too small crawls.",
+        group="learning",
+        ge=1e-7,
+        le=10.0,
+        scale="log",
+    )
+    lr_backbone: float = setting(
+        2e-4,
+        title="Learning rate, backbone",
+        help="How large a step the pretrained layers take; usually a fraction of the head's.",
+        group="learning",
+        ge=0.0,
+        le=10.0,
+        scale="log",
+    )
+    schedule: Literal["cosine", "linear", "constant", "one_cycle"] = setting(
+        "cosine", title="Schedule", help="How the learning rate falls over the run.", group="learning"
+    )
+    warmup: float = setting(
+        0.1, title="Warm-up", help="Share of the steps over which the learning rate rises from nothing.", group="learning", ge=0.0, le=0.9, step=0.05
+    )
+    weight_decay: float = setting(
+        0.02,
+        title="Weight decay",
+        help="Pulls weights towards zero a little each step, against learning by heart.",
+        group="learning",
+        ge=0.0,
+        le=1.0,
+        scale="log",
+    )
+    clip_norm: float = setting(
+        1.0, title="Gradient clipping", help="Gradients longer than this are shortened to it. 0 switches it off.", group="learning", ge=0.0, le=1000.0
+    )
+    label_smoothing: float = setting(
+        0.05,
+        title="Label smoothing",
+        help="Share of certainty taken from the given label and spread over the others; helps where labels are noisy.",
+        group="learning",
+        ge=0.0,
+        le=0.5,
+        step=0.01,
+    )
+    ema: float = setting(
+        0.0,
+        title="Weight averaging (EMA)",
+        help="Keeps a running average of the weights and uses that as the model. 0.99 to 0.9999 are usual, 0 switches it off.",
+        group="learning",
+        ge=0.0,
+        le=0.99999,
+    )
+    class_balance: Literal["none", "loss", "sampling"] = setting(
+        "none",
+        title="Class balance",
+        help="For classes of unequal size. Loss: rare classes weigh more. Sampling: rare classes are shown more often.",
+        group="learning",
+        level="basic",
+    )
+    patience: int = setting(
+        0,
+        title="Early stopping",
+        help="Stop when the validation score has not risen for this many epochs. 0 never stops early.",
+        group="learning",
+        ge=0,
+        le=1000,
+        unit="epochs",
+    )
+
+    flip_horizontal: bool = setting(
+        True,
+        title="Mirror left-right",
+        help="Mirror half of the pictures. Switch off where left and right differ, as in text.",
+        group="pictures",
+        level="basic",
+    )
+    flip_vertical: bool = setting(
+        False,
+        title="Mirror top-bottom",
+        help="Turn half of the pictures upside down; for pictures without an up, as under a microscope.",
+        group="pictures",
+        level="basic",
+    )
+    rotate_degrees: float = setting(
+        10.0, title="Rotate", help="Turn pictures at random by up to this angle either way.", group="pictures", ge=0.0, le=180.0, step=1.0, unit="degrees"
+    )
+    crop_min: float = setting(
+        0.6,
+        title="Smallest crop",
+        help="Each time a picture is shown, a random part of at least this share of its area is cut out. 1 shows it whole.",
+        group="pictures",
+        ge=0.05,
+        le=1.0,
+        step=0.05,
+    )
+    brightness: float = setting(
+        0.2, title="Brightness", help="Make pictures darker or lighter by up to this share.", group="pictures", ge=0.0, le=1.0, step=0.05
+    )
+    contrast: float = setting(0.2, title="Contrast", help="Make pictures flatter or starker by up to this share.", group="pictures", ge=0.0, le=1.0, step=0.05)
+    saturation: float = setting(0.2, title="Colour", help="Make colours paler or stronger by up to this share.", group="pictures", ge=0.0, le=1.0, step=0.05)
+    erase: float = setting(
+        0.0,
+        title="Random erasing",
+        help="Share of pictures in which a random rectangle is blanked out, so that the model does not lean on one detail.",
+        group="pictures",
+        ge=0.0,
+        le=1.0,
+        step=0.05,
+    )
+    mixup: float = setting(
+        0.0,
+        title="Mixup",
+        help="Blend pairs of pictures and their labels; the number is the Beta distribution's parameter. 0 switches it off, 0.2 is usual.",
+        group="pictures",
+        ge=0.0,
+        le=10.0,
+        step=0.05,
+    )
+    cutmix: float = setting(
+        0.0,
+        title="CutMix",
+        help="Paste a piece of one picture into another and mix their labels; Beta parameter. 0 switches it off, 1 is usual.",
+        group="pictures",
+        ge=0.0,
+        le=10.0,
+        step=0.05,
+    )
+
+    precision: Literal["auto", "fp32", "bf16"] = setting(
+        "auto", title="Precision", help="Auto tries both for a few steps and takes the faster one that computes the same answer.", group="machine"
+    )
+    layout: Literal["auto", "contiguous", "channels_last"] = setting(
+        "auto", title="Memory layout", help="How picture tensors lie in memory. Auto measures.", group="machine"
+    )
+    threads: int = setting(
+        0, title="Processor threads", help="Threads for computing on the CPU. 0 takes the physical cores.", group="machine", ge=0, le=512, unit="threads"
+    )
+    device: str = setting("auto", title="Device", help="Where to train: auto takes the first GPU, else the CPU; cpu, cuda:0, mps choose one.", group="machine")
+    cut: str = setting(
+        "",
+        title="Cut",
+        help="For your own ONNX model: the tensor after which the old head is cut off. Empty lets Graft find it.",
+        group="model",
+        level="hidden",
+    )
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A goal in words and the settings it changes from the defaults."""
+
+    title: str
+    promise: str
+    values: Mapping[str, Any]
+
+
+PRESETS: dict[str, Preset] = {
+    "quick": Preset("Quick look", "A first answer in seconds: only the new last layers learn.", {"phases": "head"}),
+    "balanced": Preset("Balanced", "Good accuracy in minutes: the new layers first, then everything, gently.", {}),
+    "best": Preset(
+        "Best",
+        "Takes its time: longer, with stronger variation and averaged weights.",
+        {"epochs": 30, "ema": 0.995, "mixup": 0.2, "erase": 0.2, "patience": 10},
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One row of the schema, as a form, a check or a flag reads it."""
+
+    key: str
+    title: str
+    help: str
+    group: str
+    level: Level
+    kind: Literal["bool", "int", "float", "choice", "text"]
+    default: Any
+    unit: str = ""
+    scale: Literal["linear", "log"] = "linear"
+    step: float | None = None
+    low: float | None = None
+    high: float | None = None
+    options: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
+
+
+def _kind(annotation: Any) -> Literal["bool", "int", "float", "choice", "text"]:
+    if get_origin(annotation) is Literal:
+        return "choice"
+    return {bool: "bool", int: "int", float: "float"}.get(annotation, "text")  # type: ignore[return-value]
+
+
+def _bound(info: FieldInfo, name: str) -> float | None:
+    return next((getattr(mark, name) for mark in info.metadata if getattr(mark, name, None) is not None), None)
+
+
+def _row(key: str, info: FieldInfo) -> Setting:
+    extra: dict[str, Any] = dict(info.json_schema_extra) if isinstance(info.json_schema_extra, dict) else {}
+    kind = _kind(info.annotation)
+    return Setting(
+        key=key,
+        title=info.title or key,
+        help=info.description or "",
+        group=extra["group"],
+        level=extra["level"],
+        kind=kind,
+        default=info.default,
+        unit=extra["unit"],
+        scale=extra["scale"],
+        step=extra["step"],
+        low=_bound(info, "ge"),
+        high=_bound(info, "le"),
+        options=get_args(info.annotation) if kind == "choice" else (),
+        tasks=tuple(extra["tasks"]),
+    )
+
+
+_SETTINGS = tuple(_row(key, info) for key, info in Recipe.model_fields.items())
+
+
+def settings(task: str | None = None) -> tuple[Setting, ...]:
+    """Return every setting, or those that concern one task, in the order a form shows them."""
+    return tuple(row for row in _SETTINGS if task is None or not row.tasks or task in row.tasks)
+
+
+def recipe_from(values: Mapping[str, Any], *, preset: str | None = None) -> Recipe:
+    """Build a recipe: defaults, then the preset's values, then what the user set. Strings are parsed, as from a shell.
+
+    Raises:
+        StudioError: if a key is unknown (the nearest one is named) or a value is out of its type or bounds.
+    """
+    chosen = preset or str(values.get("preset", "balanced"))
+    if chosen not in PRESETS:
+        raise StudioError(f"there is no preset '{chosen}'", f"Choose one of {', '.join(PRESETS)}.")
+    for key in values:
+        if key not in Recipe.model_fields:
+            near = difflib.get_close_matches(key, Recipe.model_fields, n=1, cutoff=0.0)[0]
+            raise StudioError(f"there is no setting '{key}'", f"The nearest is '{near}': {Recipe.model_fields[near].description}")
+    try:
+        return Recipe.model_validate({**PRESETS[chosen].values, **values, "preset": chosen})
+    except ValidationError as error:
+        raise _explained(error) from error
+
+
+def _explained(error: ValidationError) -> StudioError:
+    """Say the first fault in the setting's own words."""
+    fault = error.errors()[0]
+    row = next(row for row in _SETTINGS if row.key == fault["loc"][0])
+    given = str(fault["input"])[:60]
+    if row.kind == "choice":
+        remedy = f"Choose one of {', '.join(row.options)}."
+    elif row.low is not None:
+        remedy = f"Give {'a whole number' if row.kind == 'int' else 'a number'} from {row.low:g} to {row.high:g}{' ' + row.unit if row.unit else ''}."
+    else:
+        remedy = {"bool": "Say true or false."}.get(row.kind, "Give a short text.")
+    return StudioError(f"{row.title} ({row.key}) cannot be '{given}'", remedy)
+
+
+def differing(recipes: list[Recipe]) -> dict[str, list[Any]]:
+    """Return the settings in which the recipes are not all alike: key -> one value a recipe."""
+    columns = {key: [getattr(recipe, key) for recipe in recipes] for key in Recipe.model_fields if key != "name"}
+    return {key: values for key, values in columns.items() if any(value != values[0] for value in values[1:])}

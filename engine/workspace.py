@@ -1,0 +1,139 @@
+"""Where everything lives, and how it is written: beside, fsynced, then replaced.
+
+GRAFT_HOME (default ~/graft)
+  graft.db            projects, items, labels, splits, versions            (engine.data)
+  projects/<id>/      images/ (imported by copy)  versions/  runs/<id>/     (engine.data, engine.runs)
+  jobs/<id>/          imports, estimates, exports: the same form as a run    (engine.runs)
+  uploads/            files on their way in                                  (app.py)
+  cache/              thumbnails, decoded pictures, features, weights, estimates: may be deleted at any time
+  locks/              one lock a device; the warm worker's socket
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from engine.errors import StudioError
+
+__all__ = ["cache", "home", "locks_folder", "project_folder", "read_json", "replacing", "uploads", "write_bytes", "write_json"]
+
+
+def home() -> Path:
+    """Return the workspace folder, made if absent.
+
+    Raises:
+        StudioError: if the folder cannot be made or written to.
+    """
+    path = Path(os.environ.get("GRAFT_HOME") or "~/graft").expanduser().absolute()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StudioError(
+            f"the workspace {path} cannot be used ({error.strerror})",
+            "Set GRAFT_HOME to a folder you can write to.",
+        ) from error
+    return path
+
+
+def _folder(*parts: str) -> Path:
+    path = home().joinpath(*parts)
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def cache(kind: str) -> Path:
+    """Return the cache folder of one kind ('thumbs', 'decoded', 'features', 'weights', 'estimates', 'onnx')."""
+    return _folder("cache", kind)
+
+
+def uploads() -> Path:
+    """Return the folder of files on their way in."""
+    return _folder("uploads")
+
+
+def locks_folder() -> Path:
+    """Return the folder of device locks and the warm worker's socket."""
+    return _folder("locks")
+
+
+def project_folder(project_id: str, *parts: str) -> Path:
+    """Return a project's folder, or a folder below it, made if absent."""
+    return _folder("projects", project_id, *parts)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; on success flush it to disk and move it over `path` in one step.
+
+    On any error the temporary file is removed and `path` is untouched.
+
+    Raises:
+        StudioError: if the disk is full.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    os.close(descriptor)
+    beside = Path(name)
+    try:
+        yield beside
+        with beside.open("rb+") as file:
+            os.fsync(file.fileno())
+        beside.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise disk_error(error, path) from error
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def disk_error(error: OSError, path: Path) -> Exception:
+    """Turn 'no space left' into a sentence; leave every other error as it is."""
+    import errno
+
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StudioError(
+            f"the disk is full: {path.name} could not be written to {path.parent}",
+            "Free some space (the folder cache in the workspace may be emptied), then press Resume.",
+        )
+    return error
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # a folder cannot be opened there, and NTFS journals the rename itself
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replace the file at path with content, atomically."""
+    with replacing(path) as beside:
+        beside.write_bytes(content)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace the file at path with value as readable, NaN-free JSON, atomically."""
+    write_bytes(path, (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        StudioError: if it is missing or damaged.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise StudioError(f"{path.name} is missing from {path.parent}", "Restore it from a backup, or delete this entry and make it again.") from error
+    except ValueError as error:
+        raise StudioError(f"{path} is damaged ({error})", "Restore it from a backup, or delete this entry and make it again.") from error
