@@ -1,0 +1,142 @@
+"""What the browser tests share: the running studio, a watcher over a page, waiting, screenshots."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from playwright.sync_api import Page, expect
+
+ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).parent
+DESKTOP = {"width": 1280, "height": 800}
+PHONE = {"width": 390, "height": 844}
+_TRACEBACK = re.compile(r"Traceback \(most recent call last\)")
+
+expect.set_options(timeout=20_000)
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@dataclass
+class Studio:
+    """A studio process: start, stop, kill and start again over the same workspace."""
+
+    home: Path
+    port: int = field(default_factory=free_port)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> Path:
+        return self.home.parent / f"{self.home.name}-server.log"
+
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "GRAFT_HOME": str(self.home), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+
+    def start(self) -> Studio:
+        command = [sys.executable, "-m", "streamlit", "run", "app.py", f"--server.port={self.port}", "--server.headless=true"]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT, env=self.environment(), start_new_session=True)
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, f"the studio did not start:\n{self.log.read_text()}"
+            try:
+                with urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=2) as answer:
+                    if answer.read() == b"ok":
+                        return self
+            except OSError:
+                time.sleep(0.1)
+        raise AssertionError(f"the studio did not answer within 60 s:\n{self.log.read_text()}")
+
+    def kill(self) -> None:
+        """SIGKILL: what a crash or a power cut does."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(15)
+
+    def stop(self) -> None:
+        if self.process is None or self.process.poll() is not None:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def engine(self, *arguments: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+        """Run `python -m engine ...` in this studio's workspace."""
+        return subprocess.run([sys.executable, "-m", "engine", *arguments], cwd=ROOT, env=self.environment(), capture_output=True, text=True, timeout=timeout)
+
+    def tracebacks(self) -> str:
+        text = self.log.read_text() if self.log.exists() else ""
+        return text if _TRACEBACK.search(text) else ""
+
+    def end_workers(self) -> None:
+        """Ask every run that is still going to stop, and end this workspace's own worker processes."""
+        import psutil
+
+        mine = []
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get("GRAFT_HOME") == str(self.home) and process.pid != os.getpid():
+                    process.kill()
+                    mine.append(process)
+            except (psutil.NoSuchProcess, psutil.AccessDenied):
+                continue
+        psutil.wait_procs(mine, timeout=10)
+
+
+class Watcher:
+    """What went wrong in a page: script errors, and requests that left this machine."""
+
+    def __init__(self, page: Page, own: str) -> None:
+        self.errors: list[str] = []
+        self.external: list[str] = []
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("request", lambda request: None if request.url.startswith((own, "data:", "blob:")) else self.external.append(request.url))
+        page.on("websocket", lambda socket: None if socket.url.startswith(own.replace("http", "ws", 1)) else self.external.append(socket.url))
+
+    def check(self) -> None:
+        assert not self.errors, f"the page threw: {self.errors}"
+        assert not self.external, f"requests left this machine: {self.external}"
+
+
+def ready(page: Page) -> None:
+    """Wait until the page is connected and no script runs; fail where it shows an exception."""
+    app = page.get_by_test_id("stApp")
+    expect(app).to_have_attribute("data-test-connection-state", "CONNECTED")
+    expect(app).to_have_attribute("data-test-script-state", "notRunning")
+    expect(page.get_by_test_id("stException")).to_have_count(0)
+
+
+def screenshots(page: Page, name: str) -> None:
+    """Keep the page as it is now: light, dark, and at phone width. The page is left as it was."""
+    folder = HERE / "screenshots"
+    folder.mkdir(exist_ok=True)
+    before = page.viewport_size
+    for look, scheme, size in (("light", "light", None), ("dark", "dark", None), ("phone", "light", PHONE)):
+        page.emulate_media(color_scheme=scheme)
+        if size:
+            page.set_viewport_size(size)
+        ready(page)
+        page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        page.screenshot(path=str(folder / f"{name}-{look}.png"), full_page=False)
+    page.emulate_media(color_scheme="light")
+    if before:
+        page.set_viewport_size(before)
