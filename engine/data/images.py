@@ -1,0 +1,216 @@
+"""Reading pictures: whatever a user's file holds becomes plain RGB, or a sentence saying why not.
+
+Also the one geometry that evaluation, Try and the exported model share (`for_model`), and thumbnails for the pages.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import tempfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from engine import workspace
+from engine.data import items
+from engine.errors import StudioError
+
+__all__ = ["FORMATS", "MAX_PIXELS", "SUFFIXES", "THUMBNAIL_SIZES", "Checked", "check", "for_model", "open_rgb", "store_px_of", "stored_square", "thumbnail"]
+
+FORMATS = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "GIF": ".gif", "BMP": ".bmp", "WEBP": ".webp", "TIFF": ".tif", "PPM": ".ppm", "AVIF": ".avif"}
+"""What Pillow may decode here, by its own name, and the suffix a copy gets. Others (EPS runs a program) are never tried."""
+
+SUFFIXES = frozenset(".jpg .jpeg .jpe .jfif .mpo .png .gif .bmp .webp .tif .tiff .ppm .pgm .pbm .avif".split())
+"""Endings by which a file is taken for a picture at all; its content then decides."""
+
+MAX_PIXELS = 120_000_000
+"""A larger picture is refused from its header alone: decoding 120 megapixels already takes 360 MB."""
+
+THUMBNAIL_SIZES = (96, 192, 384, 768)
+
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # Pillow itself warns from here and refuses from twice this
+
+_UNREADABLE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    IndexError,
+    KeyError,
+    AttributeError,
+    NotImplementedError,
+    MemoryError,
+    EOFError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+"""What Pillow's decoders raise on damaged files, by their sources and by fuzzing."""
+
+_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A picture that was decoded once: its suffix by content, and its size in pixels as a viewer shows it (turned by EXIF)."""
+
+    suffix: str
+    width: int
+    height: int
+
+
+def _name(source: Path | BinaryIO, name: str | None) -> str:
+    return name or (source.name if isinstance(source, Path) else "the picture")
+
+
+def _opened(source: Path | BinaryIO, name: str) -> Image.Image:
+    """Read the header only.
+
+    Raises:
+        StudioError: if it is gone, no picture, or too large.
+    """
+    try:
+        picture = Image.open(source, formats=tuple(FORMATS))
+    except FileNotFoundError as error:
+        raise StudioError(f"the picture {name} is gone", "Put it back where it was, or remove it from the project.") from error
+    except Image.DecompressionBombError as error:
+        raise StudioError(f"{name} claims more than {MAX_PIXELS // 1_000_000} megapixels", "Save it smaller, then import it again.") from error
+    except _UNREADABLE as error:
+        raise StudioError(f"{name} is not a picture that can be read", "Save it as JPEG or PNG, then import it again.") from error
+    if picture.width * picture.height > MAX_PIXELS:
+        picture.close()
+        raise StudioError(
+            f"{name} has {picture.width * picture.height // 1_000_000} megapixels, more than {MAX_PIXELS // 1_000_000}",
+            "Save it smaller, then import it again.",
+        )
+    return picture
+
+
+def _damaged(name: str, error: BaseException) -> StudioError:
+    return StudioError(f"{name} is damaged or cut short ({str(error)[:80] or type(error).__name__})", "Replace it by a whole copy, or remove it.")
+
+
+def check(source: Path | BinaryIO, name: str | None = None) -> Checked:
+    """Decode a picture as cheaply as finding damage allows (a JPEG at an eighth of its size), and measure it.
+
+    Raises:
+        StudioError: if it is not a whole picture.
+    """
+    called = _name(source, name)
+    with _opened(source, called) as picture:
+        width, height, suffix = picture.width, picture.height, FORMATS[picture.format or "PNG"]
+        try:
+            picture.draft(None, (1, 1))
+            picture.load()
+            turned = picture.getexif().get(0x0112) in (5, 6, 7, 8)
+        except _UNREADABLE as error:
+            raise _damaged(called, error) from error
+    return Checked(suffix, height, width) if turned else Checked(suffix, width, height)
+
+
+def open_rgb(source: Path | BinaryIO, size_px: int | None = None, name: str | None = None) -> Image.Image:
+    """Decode a picture to RGB as a viewer shows it: turned by EXIF, the first frame, transparency on white, 16 bits scaled to 8.
+
+    Args:
+        source: a file's path, or an open binary file.
+        size_px: the short side, in pixels, that the picture will be resized to. A JPEG at least four times as large is decoded
+            at a half, quarter or eighth, never below twice this: several times faster, by 1 to 2 of 255 different.
+        name: what to call it in an error.
+
+    Raises:
+        StudioError: if it is gone, damaged, no picture, or larger than MAX_PIXELS.
+    """
+    called = _name(source, name)
+    with _opened(source, called) as picture:
+        try:
+            if size_px is not None:
+                picture.draft(None, (2 * size_px, 2 * size_px))
+            picture.load()
+            ImageOps.exif_transpose(picture, in_place=True)
+            return _to_rgb(picture)
+        except _UNREADABLE as error:
+            raise _damaged(called, error) from error
+
+
+def _to_rgb(picture: Image.Image) -> Image.Image:
+    if picture.mode.startswith(("I", "F")):
+        return _scaled_to_8_bit(picture)
+    if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
+        layer = picture.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    return picture.convert("RGB") if picture.mode != "RGB" else picture.copy()
+
+
+def _scaled_to_8_bit(picture: Image.Image) -> Image.Image:
+    """16-bit, 32-bit and float grey: Pillow's own conversion would clip them to white."""
+    values = np.nan_to_num(np.asarray(picture).astype(np.float32))
+    high = float(values.max(initial=0.0))
+    full = 1.0 if high <= 1.0 and picture.mode == "F" else 255.0 if high <= 255.0 else 65535.0 if high <= 65535.0 else high
+    return Image.fromarray((np.clip(values / full, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)).convert("RGB")
+
+
+def store_px_of(preprocessing: Mapping[str, Any]) -> int:
+    """Return the side, in pixels, of the square from whose centre the model's input is cut.
+
+    >>> store_px_of({"image_size": 224, "crop_share": 0.875})
+    256
+    """
+    return max(int(preprocessing["image_size"]), round(preprocessing["image_size"] / preprocessing["crop_share"]))
+
+
+def stored_square(picture: Image.Image, store_px: int, interpolation: str) -> Image.Image:
+    """Cut the central square out of a picture and resize it to store_px, antialiased."""
+    side = min(picture.size)
+    left, top = (picture.width - side) // 2, (picture.height - side) // 2
+    return picture.resize((store_px, store_px), _FILTERS[interpolation], box=(left, top, left + side, top + side))
+
+
+def for_model(picture: Image.Image, preprocessing: Mapping[str, Any]) -> np.ndarray:
+    """Bring an RGB picture into the form the model was made for: the central square, resized, and its centre.
+
+    `preprocessing` holds image_size, crop_share, interpolation ('bilinear' or 'bicubic'), mean and std; the last two are applied
+    inside the model. Open large files with `open_rgb(path, store_px_of(preprocessing))` to get exactly what evaluation saw.
+
+    Returns:
+        uint8, image_size x image_size x 3.
+    """
+    store_px, size_px = store_px_of(preprocessing), int(preprocessing["image_size"])
+    edge = (store_px - size_px) // 2
+    return np.asarray(stored_square(picture, store_px, preprocessing["interpolation"]))[edge : edge + size_px, edge : edge + size_px]
+
+
+def thumbnail(item_id: int, size_px: int) -> Path:
+    """Return a JPEG of a picture whose longer side is at most size_px, made on first use.
+
+    Raises:
+        StudioError: if size_px is none of THUMBNAIL_SIZES, or the picture is gone or damaged.
+    """
+    if size_px not in THUMBNAIL_SIZES:
+        raise StudioError(f"there are no thumbnails of {size_px} pixels", f"Choose one of {', '.join(map(str, THUMBNAIL_SIZES))}.")
+    item = items.get_item(item_id)
+    path = workspace.cache("thumbs") / item.sha256[:2] / f"{item.sha256}-{size_px}.jpg"
+    if not path.exists():
+        picture = open_rgb(item.path, size_px, item.name)
+        picture.thumbnail((size_px, size_px), Image.Resampling.LANCZOS, reducing_gap=2.0)
+        _put(path, picture)
+    return path
+
+
+def _put(path: Path, picture: Image.Image) -> None:
+    """Write beside, then replace; not flushed, since a thumbnail lost to a power cut is made again."""
+    path.parent.mkdir(exist_ok=True)
+    descriptor, beside = tempfile.mkstemp(suffix=".part", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            picture.save(file, "JPEG", quality=86)
+        Path(beside).replace(path)
+    except OSError as error:
+        Path(beside).unlink(missing_ok=True)
+        raise workspace.disk_error(error, path) from error

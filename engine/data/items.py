@@ -1,0 +1,247 @@
+"""Pictures and their classes: listing, counting and sorting them.
+
+An edit names the revision it was made on; where another browser was faster, it is refused, not lost in silence.
+Rows come into being only in `engine.data.importing`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from sqlalchemy import Connection, Row, Select, and_, delete, exists, func, insert, select, update
+
+from engine import workspace
+from engine.data import store
+from engine.data.names import clean_name
+from engine.errors import StudioError
+
+__all__ = [
+    "Item",
+    "add_class",
+    "class_id_of",
+    "classes",
+    "count_items",
+    "delete_class",
+    "exclude",
+    "get_item",
+    "get_items",
+    "list_items",
+    "rename_class",
+    "set_label",
+]
+
+Order = Literal["id", "newest", "name"]
+_CHUNK = 500  # below the 999 variables that old SQLite builds take in one query
+
+
+@dataclass(frozen=True)
+class Item:
+    """One picture. `name` is how the user knows it, `path` where it lies; sizes in pixels; `label` is a class name."""
+
+    id: int
+    project_id: str
+    name: str
+    path: Path
+    sha256: str
+    width: int
+    height: int
+    label: str | None
+    split: str | None
+    revision: int
+    excluded: bool
+
+
+def _selected() -> Select[Any]:
+    items, labels, classes_ = store.items, store.marks, store.classes
+    source = items.outerjoin(labels, and_(labels.c.item_id == items.c.id, labels.c.kind == "class")).outerjoin(classes_, classes_.c.id == labels.c.class_id)
+    return select(items, classes_.c.name.label("label")).select_from(source)
+
+
+def _item(row: Row[Any]) -> Item:
+    return Item(
+        id=row.id,
+        project_id=row.project_id,
+        name=row.name,
+        path=workspace.home() / row.path,  # an absolute path stays what it is
+        sha256=row.sha256,
+        width=row.width,
+        height=row.height,
+        label=row.label,
+        split=row.split,
+        revision=row.revision,
+        excluded=row.excluded,
+    )
+
+
+def _filtered(query: Select[Any], project_id: str, label: str | None, split: str | None, unlabelled: bool, excluded: bool) -> Select[Any]:
+    items, labels = store.items, store.marks
+    query = query.where(items.c.project_id == project_id, items.c.excluded.is_(excluded))
+    if split is not None:
+        query = query.where(items.c.split == split)
+    if label is not None:
+        one = select(store.classes.c.id).where(store.classes.c.project_id == project_id, store.classes.c.name == label).scalar_subquery()
+        query = query.where(items.c.id.in_(select(labels.c.item_id).where(labels.c.class_id == one, labels.c.kind == "class")))
+    elif unlabelled:
+        query = query.where(~exists().where(labels.c.item_id == items.c.id, labels.c.kind == "class"))
+    return query
+
+
+def list_items(
+    project_id: str,
+    *,
+    label: str | None = None,
+    split: str | None = None,
+    unlabelled: bool = False,
+    excluded: bool = False,
+    offset: int = 0,
+    limit: int = 60,
+    order: Order = "id",
+) -> list[Item]:
+    """Return one page of a project's pictures: those of one class, of one split, without a class, or set aside."""
+    by = {"id": (store.items.c.id,), "newest": (store.items.c.id.desc(),), "name": (store.items.c.name, store.items.c.id)}[order]
+    chosen = _filtered(select(store.items.c.id), project_id, label, split, unlabelled, excluded).order_by(*by).offset(offset).limit(limit)
+    with store.session() as connection:
+        ids = list(connection.scalars(chosen))
+        return _by_id(connection, ids)
+
+
+def count_items(project_id: str, *, label: str | None = None, split: str | None = None, unlabelled: bool = False, excluded: bool = False) -> int:
+    """Count the pictures that `list_items` would give in all."""
+    with store.session() as connection:
+        query = _filtered(select(func.count()).select_from(store.items), project_id, label, split, unlabelled, excluded)
+        return int(connection.scalar(query) or 0)
+
+
+def _by_id(connection: Connection, ids: list[int]) -> list[Item]:
+    found: dict[int, Item] = {}
+    for start in range(0, len(ids), _CHUNK):
+        rows = connection.execute(_selected().where(store.items.c.id.in_(ids[start : start + _CHUNK])))
+        found.update((row.id, _item(row)) for row in rows)
+    return [found[one] for one in ids if one in found]
+
+
+def get_items(item_ids: Iterable[int]) -> list[Item]:
+    """Return these pictures in the order asked for; ids that are gone are left out."""
+    with store.session() as connection:
+        return _by_id(connection, list(item_ids))
+
+
+def get_item(item_id: int) -> Item:
+    """Return one picture.
+
+    Raises:
+        StudioError: if it is gone.
+    """
+    found = get_items([item_id])
+    if not found:
+        raise StudioError(f"there is no picture {item_id}", "It may have been removed: load the page again.")
+    return found[0]
+
+
+def classes(project_id: str) -> list[str]:
+    """Return the project's class names, sorted; also those without a picture."""
+    with store.session() as connection:
+        return sorted(connection.scalars(select(store.classes.c.name).where(store.classes.c.project_id == project_id)))
+
+
+def class_id_of(connection: Connection, project_id: str, name: str) -> int:
+    """Return the id of a class, made if it is new."""
+    table = store.classes
+    found = connection.scalar(select(table.c.id).where(table.c.project_id == project_id, table.c.name == name))
+    if found is None:
+        found = connection.execute(insert(table).values(project_id=project_id, name=name)).inserted_primary_key[0]  # type: ignore[index]
+    return int(found)
+
+
+def add_class(project_id: str, name: str) -> str:
+    """Add a class (or find it) and return its name as it is kept.
+
+    Raises:
+        StudioError: if the name is empty or too long.
+    """
+    name = clean_name(name, "class")
+    with store.session() as connection:
+        class_id_of(connection, project_id, name)
+    return name
+
+
+def _known_class(connection: Connection, project_id: str, name: str) -> int:
+    table = store.classes
+    found = connection.scalar(select(table.c.id).where(table.c.project_id == project_id, table.c.name == name))
+    if found is None:
+        raise StudioError(f"there is no class '{name}' in this project", "Load the page again.")
+    return int(found)
+
+
+def rename_class(project_id: str, old: str, new: str, *, merge: bool = False) -> str:
+    """Give a class another name; with `merge` into a class that has that name already. Return the name as it is kept.
+
+    Raises:
+        StudioError: if `old` is not there, or `new` is and `merge` was not asked for.
+    """
+    new = clean_name(new, "class")
+    with store.session() as connection:
+        class_id = _known_class(connection, project_id, old)
+        other = connection.scalar(select(store.classes.c.id).where(store.classes.c.project_id == project_id, store.classes.c.name == new))
+        if other is None:
+            connection.execute(update(store.classes).where(store.classes.c.id == class_id).values(name=new))
+        elif other != class_id:
+            if not merge:
+                raise StudioError(f"there is already a class '{new}'", f"Choose another name, or merge '{old}' into '{new}'.")
+            connection.execute(update(store.marks).where(store.marks.c.class_id == class_id).values(class_id=other))
+            connection.execute(delete(store.classes).where(store.classes.c.id == class_id))
+    return new
+
+
+def delete_class(project_id: str, name: str) -> int:
+    """Remove a class; its pictures stay, without a class. Return how many there were."""
+    with store.session() as connection:
+        class_id = _known_class(connection, project_id, name)
+        count = connection.execute(delete(store.marks).where(store.marks.c.class_id == class_id)).rowcount
+        connection.execute(delete(store.classes).where(store.classes.c.id == class_id))
+    return count
+
+
+def _touch(connection: Connection, item_id: int, revision: int | None, **values: Any) -> None:
+    """Count one edit of a picture.
+
+    Raises:
+        StudioError: if someone else edited it since `revision`, or it is gone.
+    """
+    items = store.items
+    where = [items.c.id == item_id] if revision is None else [items.c.id == item_id, items.c.revision == revision]
+    if connection.execute(update(items).where(*where).values(revision=items.c.revision + 1, **values)).rowcount:
+        return
+    if not store.exists(connection, items, id=item_id):
+        raise StudioError(f"there is no picture {item_id}", "It may have been removed: load the page again.")
+    raise StudioError("this picture was changed elsewhere meanwhile, so your change was not saved", "Look at it as it is now, then decide again.")
+
+
+def set_label(item_id: int, label: str | None, revision: int, *, by: str = "person") -> Item:
+    """Say what a picture shows, or with None that it is not sorted. A new class name makes the class.
+
+    Raises:
+        StudioError: if the picture was edited since `revision`, or is gone, or the class name is not one.
+    """
+    name = None if label is None else clean_name(label, "class")
+    with store.session() as connection:
+        _touch(connection, item_id, revision)
+        labels = store.marks
+        connection.execute(delete(labels).where(labels.c.item_id == item_id, labels.c.kind == "class"))
+        if name is not None:
+            project_id = connection.scalar(select(store.items.c.project_id).where(store.items.c.id == item_id))
+            assert project_id is not None, "the picture was there a line ago, in this transaction"
+            class_id = class_id_of(connection, project_id, name)
+            connection.execute(insert(labels).values(item_id=item_id, class_id=class_id, kind="class", by=by, created=time.time()))
+        return _by_id(connection, [item_id])[0]
+
+
+def exclude(item_id: int, excluded: bool = True) -> Item:
+    """Set a picture aside, so that no version uses it, or take it back."""
+    with store.session() as connection:
+        _touch(connection, item_id, None, excluded=excluded)
+        return _by_id(connection, [item_id])[0]
