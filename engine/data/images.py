@@ -26,7 +26,7 @@ __all__ = ["FORMATS", "MAX_PIXELS", "SUFFIXES", "THUMBNAIL_SIZES", "Checked", "c
 FORMATS = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "GIF": ".gif", "BMP": ".bmp", "WEBP": ".webp", "TIFF": ".tif", "PPM": ".ppm", "AVIF": ".avif"}
 """What Pillow may decode here, by its own name, and the suffix a copy gets. Others (EPS runs a program) are never tried."""
 
-SUFFIXES = frozenset(".jpg .jpeg .jpe .jfif .mpo .png .gif .bmp .webp .tif .tiff .ppm .pgm .pbm .avif".split())
+SUFFIXES = frozenset([".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".avif"])
 """Endings by which a file is taken for a picture at all; its content then decides."""
 
 MAX_PIXELS = 120_000_000

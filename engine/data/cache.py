@@ -1,0 +1,350 @@
+"""Decode once: a version's pictures as one uint8 memory map, so that later epochs never touch a JPEG.
+
+Each picture is kept as the square from whose centre the model's input is cut (see `engine.data.images.stored_square`): evaluation
+takes that centre and gets exactly what `for_model` gives; training cuts random crops from the whole square.
+
+A set can be used while background threads still fill it (`filling`), so that the first epoch overlaps with decoding. Files are named
+by their content: cache/decoded/<store_px>-<interpolation>-<hash>.u8 holds the pixels, the .json beside it is written last and says
+which pictures they are. Everything here may be deleted at any time.
+
+Legend: N pictures, H = W = store_px, C = 3.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import itertools
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from engine import workspace
+from engine.data import images, versions
+from engine.errors import StudioError
+
+__all__ = ["DecodedSet", "decoded", "filling"]
+
+LIMIT_BYTES = 40 * 2**30
+"""The oldest sets are removed when all of them together take more than this."""
+
+_FORM = 1  # raise it when the same file would decode to other pixels
+_DONORS = 3
+_FREE, _CLAIMED, _READY = 0, 1, 2
+
+
+class DecodedSet:
+    """The pictures of one version, decoded or being decoded.
+
+    Attributes:
+        images_NHWC: uint8 memory map; a row holds pixels once `wait` has returned for it.
+        labels_N: int64, the class index of each row.
+        item_ids_N: int64, the item of each row. Rows stand in the manifest's order.
+        rows: the row numbers (int64) of each split: 'train', 'val', 'test'.
+        image_size: side, in pixels, of the model's input.
+        store_px: side, in pixels, of the stored squares.
+    """
+
+    def __init__(self, manifest: Mapping[str, Any], preprocessing: Mapping[str, Any], pixels: np.ndarray, filler: _Filler | None) -> None:
+        entries = manifest["items"]
+        splits = np.array([entry["split"] for entry in entries])
+        self.images_NHWC = pixels
+        self.labels_N = np.array([entry["label"] for entry in entries], dtype=np.int64)
+        self.item_ids_N = np.array([entry["id"] for entry in entries], dtype=np.int64)
+        self.rows: dict[str, np.ndarray] = {name: np.flatnonzero(splits == name) for name in ("train", "val", "test")}
+        self.image_size = int(preprocessing["image_size"])
+        self.store_px = int(pixels.shape[1])
+        self._filler = filler
+
+    def __len__(self) -> int:
+        return len(self.images_NHWC)
+
+    def __enter__(self) -> DecodedSet:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def done(self) -> int:
+        """How many pictures are decoded."""
+        return len(self) if self._filler is None else self._filler.done
+
+    @property
+    def complete(self) -> bool:
+        """Whether all pictures are decoded."""
+        return self.done == len(self)
+
+    def wait(self, rows: Iterable[int] | None = None) -> None:
+        """Return when these rows (or all) are decoded; the calling thread helps.
+
+        Raises:
+            StudioError: if a picture is gone, damaged, or no longer the one that was imported.
+        """
+        if self._filler is not None:
+            self._filler.wait(range(len(self)) if rows is None else rows)
+
+    def evaluation_view(self, rows: Any) -> np.ndarray:
+        """Return the model's input of these rows, image_size a side: exactly what `for_model` gives. A copy, uint8 NHWC."""
+        edge = (self.store_px - self.image_size) // 2
+        return self.images_NHWC[rows, edge : edge + self.image_size, edge : edge + self.image_size]
+
+    def close(self) -> None:
+        """Stop filling. What was decoded of an incomplete set is dropped; a complete one stays on disk."""
+        if self._filler is not None:
+            self._filler.close()
+
+
+class _Filler:
+    """Threads that decode pictures into the map, and the one place that knows which rows are ready.
+
+    Threads, since Pillow and hashlib let go of the interpreter's lock while they work.
+    """
+
+    def __init__(self, manifest: Mapping[str, Any], pixels: np.memmap, part: Path, path: Path, interpolation: str, order: Iterable[int], threads: int) -> None:
+        self._entries = manifest["items"]
+        self._pixels, self._part, self._path = pixels, part, path
+        self._interpolation = interpolation
+        self._donors = _donors(path, {entry["sha256"] for entry in self._entries})
+        self._state = bytearray(len(self._entries))
+        self._queue = itertools.chain(order, range(len(self._entries)))  # the second part catches what `order` leaves out
+        self._changed = threading.Condition()
+        self._closing = False
+        self.done = 0
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+        self._workers: list[Future[None]] = [self._pool.submit(self._work) for _ in range(threads)]
+        for worker in self._workers:
+            worker.add_done_callback(self._notify)
+
+    def _notify(self, _worker: Future[None]) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+    def _next(self) -> int | None:
+        with self._changed:
+            for row in self._queue:
+                if self._state[row] == _FREE:
+                    self._state[row] = _CLAIMED
+                    return row
+        return None
+
+    def _claim(self, row: int) -> bool:
+        with self._changed:
+            if self._state[row] != _FREE:
+                return False
+            self._state[row] = _CLAIMED
+            return True
+
+    def _work(self) -> None:
+        while not self._closing and (row := self._next()) is not None:
+            self._fill(row)
+
+    def _fill(self, row: int) -> None:
+        entry = self._entries[row]
+        donor = self._donors.get(entry["sha256"])
+        self._pixels[row] = donor if donor is not None else _decode(entry, self._pixels.shape[1], self._interpolation)
+        with self._changed:
+            self._state[row] = _READY
+            self.done += 1
+            last = self.done == len(self._entries)
+            self._changed.notify_all()
+        if last:
+            self._finish()
+
+    def wait(self, rows: Iterable[int]) -> None:
+        wanted = [int(row) for row in rows]
+        for row in wanted:
+            if self._state[row] == _FREE and self._claim(row):
+                self._fill(row)
+        with self._changed:
+            while any(self._state[row] != _READY for row in wanted):
+                for worker in self._workers:
+                    if worker.done():
+                        worker.result()  # raises what stopped it
+                assert not self._closing, "waiting for a set that was closed"
+                self._changed.wait(1.0)
+
+    def _finish(self) -> None:
+        self._pixels.flush()
+        try:
+            self._part.replace(self._path)
+        except PermissionError:  # Windows cannot rename a mapped file: this set serves this run and is decoded again for the next
+            return
+        workspace.write_json(self._path.with_suffix(".json"), {"sha256": [entry["sha256"] for entry in self._entries]})
+
+    def close(self) -> None:
+        self._closing = True
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._part.unlink(missing_ok=True)
+
+
+def _decode(entry: Mapping[str, Any], store_px: int, interpolation: str) -> np.ndarray:
+    """Read one picture, make sure it is still the one that was imported, and bring it into its stored form."""
+    path = versions.absolute(entry["path"])
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise StudioError(
+            f"the picture {entry['name']} cannot be read from {path} ({error.strerror})", "Put it back, or remove it from the project."
+        ) from error
+    if hashlib.sha256(content).hexdigest() != entry["sha256"]:
+        raise StudioError(f"the picture {entry['name']} has changed since it was imported ({path})", "Put the old file back, or import it again.")
+    picture = images.open_rgb(io.BytesIO(content), store_px, entry["name"])
+    return np.asarray(images.stored_square(picture, store_px, interpolation))
+
+
+def _path_of(manifest: Mapping[str, Any], store_px: int, interpolation: str) -> Path:
+    content = hashlib.sha256(f"{_FORM}".encode())
+    for entry in manifest["items"]:
+        content.update(bytes.fromhex(entry["sha256"]))
+    return workspace.cache("decoded") / f"{store_px}-{interpolation}-{content.hexdigest()[:32]}.u8"
+
+
+def _donors(path: Path, wanted: set[str]) -> dict[str, np.ndarray]:
+    """Find pictures that earlier sets of the same geometry hold already, so that adding ten pictures decodes ten."""
+    geometry = path.name.rsplit("-", 1)[0]
+    found: dict[str, np.ndarray] = {}
+    known = sorted(path.parent.glob(f"{geometry}-*.json"), key=_age, reverse=True)
+    for record in known[:_DONORS]:
+        try:
+            hashes = workspace.read_json(record)["sha256"]
+            pixels = _mapped(record.with_suffix(".u8"), len(hashes), int(geometry.split("-")[0]))
+        except (StudioError, OSError, ValueError):  # removed meanwhile, or damaged: a donor is only a shortcut
+            continue
+        for row, sha256 in enumerate(hashes):
+            if sha256 in wanted:
+                found.setdefault(sha256, pixels[row])
+    return found
+
+
+def _age(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def _mapped(path: Path, count: int, store_px: int) -> np.memmap:
+    """Map a complete file. Copy-on-write: nobody can change the cache, and torch takes the array without a warning."""
+    if path.stat().st_size != count * store_px * store_px * 3:
+        raise ValueError(f"{path.name} has the wrong length")
+    return np.memmap(path, np.uint8, "c", shape=(count, store_px, store_px, 3))
+
+
+def _existing(path: Path, count: int, store_px: int) -> np.memmap | None:
+    if not path.with_suffix(".json").exists():
+        return None
+    try:
+        found = _mapped(path, count, store_px)
+    except (OSError, ValueError):
+        return None
+    os.utime(path.with_suffix(".json"))  # used just now: the last to be removed
+    return found
+
+
+def _make_room(folder: Path, needed: int) -> None:
+    """Remove the oldest sets until the new one fits below LIMIT_BYTES and on the disk.
+
+    Raises:
+        StudioError: if it does not fit on the disk at all.
+    """
+    for part in folder.glob("*.part"):
+        if time.time() - _age(part) > 86_400:  # left by a killed worker; a living one touches its file all the time
+            part.unlink(missing_ok=True)
+    sets = sorted(folder.glob("*.u8"), key=lambda path: _age(path.with_suffix(".json")))
+    total = sum(path.stat().st_size for path in sets)
+    while sets and (total + needed > LIMIT_BYTES or shutil.disk_usage(folder).free < needed):
+        oldest = sets.pop(0)
+        total -= oldest.stat().st_size
+        oldest.with_suffix(".json").unlink(missing_ok=True)
+        oldest.unlink(missing_ok=True)
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise StudioError(
+            f"the disk is full: the decoded pictures need {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free",
+            "Free some space, or choose a smaller picture size.",
+        )
+
+
+def _new_part(path: Path, needed: int) -> Path:
+    """Make the file that is filled and then moved to `path`, all its space taken now: a full disk found later would kill the process."""
+    part = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}-{time.monotonic_ns()}.part")
+    try:
+        with part.open("wb") as file:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, needed)
+            else:
+                file.truncate(needed)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise workspace.disk_error(error, path) from error
+    return part
+
+
+def filling(manifest: Mapping[str, Any], preprocessing: Mapping[str, Any], *, order: Iterable[int] | None = None, threads: int | None = None) -> DecodedSet:
+    """Return a version's pictures at once; threads decode those that no earlier set holds. Call `wait` before using rows.
+
+    Args:
+        manifest: a version, as `engine.data.versions.freeze` gives it.
+        preprocessing: image_size, crop_share and interpolation of the model (see `engine.data.images.for_model`).
+        order: rows in the order in which they will be needed; by default training, validation, test.
+        threads: how many decode; by default one a processor.
+
+    Raises:
+        StudioError: if the disk is too full.
+    """
+    store_px, interpolation = images.store_px_of(preprocessing), str(preprocessing["interpolation"])
+    count = len(manifest["items"])
+    path = _path_of(manifest, store_px, interpolation)
+    pixels = _existing(path, count, store_px)
+    if pixels is not None:
+        return DecodedSet(manifest, preprocessing, pixels, None)
+    needed = count * store_px * store_px * 3
+    _make_room(path.parent, needed)
+    part = _new_part(path, needed)
+    fresh = np.memmap(part, np.uint8, "r+", shape=(count, store_px, store_px, 3))
+    if order is None:
+        places = {"train": 0, "val": 1, "test": 2}
+        order = sorted(range(count), key=lambda row: places[manifest["items"][row]["split"]])
+    return DecodedSet(manifest, preprocessing, fresh, _Filler(manifest, fresh, part, path, interpolation, order, threads or _processors()))
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def decoded(
+    manifest: Mapping[str, Any],
+    preprocessing: Mapping[str, Any],
+    *,
+    report: Callable[[int, int], None] = lambda _done, _total: None,
+    should_stop: Callable[[], bool] = lambda: False,
+    threads: int | None = None,
+) -> DecodedSet:
+    """Return a version's pictures, all decoded. `report` hears (done, total) several times a second.
+
+    Where `should_stop` says so, an incomplete and closed set comes back: ask its `complete`.
+
+    Raises:
+        StudioError: if the disk is too full, or a picture is gone, damaged or changed.
+    """
+    found = filling(manifest, preprocessing, threads=threads)
+    try:
+        for start in range(0, len(found), 32):
+            if should_stop():
+                found.close()
+                return found
+            report(found.done, len(found))
+            found.wait(range(start, min(start + 32, len(found))))
+    except StudioError:
+        found.close()
+        raise
+    report(found.done, len(found))
+    return found
