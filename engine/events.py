@@ -212,12 +212,12 @@ def read_from(path: Path, offset: int = 0) -> tuple[list[Event], int]:
     return [event for event in events if event is not None], offset + end
 
 
-def last(path: Path, tail_bytes: int = 65536) -> Event | None:
-    """Return the last whole event, reading only the file's end."""
+def last(path: Path, *, after: int = 0, tail_bytes: int = 65536) -> Event | None:
+    """Return the last whole event that was written after byte `after`, reading only the file's end."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - tail_bytes))
+            file.seek(max(0, min(size, after), size - tail_bytes))
             content = file.read()
     except FileNotFoundError:
         return None

@@ -7,7 +7,9 @@ it ends, so "is it still running?" never depends on a stored number.
 from __future__ import annotations
 
 import os
+import random
 import sys
+import time
 from pathlib import Path
 from typing import IO
 
@@ -47,10 +49,20 @@ def hold(path: Path, *, blocking: bool = True) -> IO[bytes] | None:
     path.parent.mkdir(parents=True, exist_ok=True)
     file = path.open("a+b")
     while not _lock(file, blocking=blocking, shared=False):
-        if not blocking:
+        if not blocking and not _only_probed(file):
             file.close()
             return None
     return file
+
+
+def _only_probed(file: IO[bytes]) -> bool:
+    """Tell a probe (`is_held`, shared, for microseconds) from a holder: only beside a probe is a shared lock to be had."""
+    if sys.platform == "win32":
+        return False
+    probed = _lock(file, blocking=False, shared=True)
+    fcntl.flock(file, fcntl.LOCK_UN)
+    time.sleep(random.uniform(0, 0.002))  # two takers that probe each other must not go on doing so in step
+    return probed
 
 
 def is_held(path: Path) -> bool:

@@ -83,7 +83,8 @@ class Recipe(BaseModel):
     phases: Literal["head", "head_then_all", "all"] = setting(
         "head_then_all",
         title="What to train",
-        help="Head: only the new last layers, in seconds. Head, then all: the new layers first, then the whole network, gently. All: everything from the first step.",
+        help="Head: only the new last layers, in seconds. Head, then all: the new layers first, then the whole network, gently. "
+        "All: everything from the first step.",
         group="model",
         level="basic",
     )
@@ -128,7 +129,8 @@ class Recipe(BaseModel):
     reuse_depth: float = setting(
         1.0,
         title="Reused share of an earlier run",
-        help="When starting from one of your own runs: the share of its network, counted from the picture inwards, whose weights are taken over. The rest comes from the original backbone.",
+        help="When starting from one of your own runs: the share of its network, counted from the picture inwards, whose weights are taken over. "
+        "The rest comes from the original backbone.",
         group="model",
         ge=0.0,
         le=1.0,

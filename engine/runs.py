@@ -5,6 +5,7 @@
     events.jsonl    append-only, one writer: whoever holds `lock`
     log.txt         everything the worker and its libraries printed, tracebacks included
     lock            held for as long as a worker lives
+    pressed.json    when it was last launched, and how long events.jsonl was then
     stop, pause     a request, looked at between steps
     last.*, best.*  checkpoints, replaced atomically
     report.json, predictions.npz, model.onnx, parity.json      results
@@ -16,7 +17,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import shutil
 import subprocess
 import sys
@@ -24,13 +24,34 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from engine import events, locks, workspace
 from engine.errors import StudioError
 from engine.recipe import Recipe
 
-__all__ = ["Run", "State", "create_job", "create_run", "delete", "find", "launch", "list_runs", "pause", "request_of", "resume", "runs_folder", "state", "stop"]
+__all__ = [
+    "Run",
+    "State",
+    "create_job",
+    "create_run",
+    "delete",
+    "find",
+    "find_job",
+    "launch",
+    "list_runs",
+    "pause",
+    "pressed_of",
+    "read_report",
+    "request_of",
+    "result_of",
+    "resume",
+    "runs_folder",
+    "state",
+    "stop",
+    "worker_command",
+    "worker_environment",
+]
 
 State = Literal["new", "waiting", "running", "paused", "interrupted", "finished", "stopped", "failed"]
 
@@ -79,12 +100,13 @@ def runs_folder(project_id: str) -> Path:
 
 
 def _new_folder(parent: Path, prefix: str) -> Path:
-    stamp = time.strftime("%m%d-%H%M%S")
     while True:
-        folder = parent / f"{prefix}{stamp}-{secrets.token_hex(2)}"
+        now = time.time()
+        folder = parent / f"{prefix}{time.strftime('%y%m%d-%H%M%S', time.localtime(now))}-{int(now * 1000) % 1000:03d}"
         try:
             folder.mkdir(parents=True)
         except FileExistsError:
+            time.sleep(0.001)
             continue
         return folder
 
@@ -118,31 +140,45 @@ def launch(run: Run) -> None:
     Raises:
         StudioError: if a worker is at it already.
     """
-    from engine import warm
-
-    lock = locks.hold(run.path("lock"), blocking=False)
+    lock = _take(run)
     if lock is None:
         raise StudioError(f"'{run.id}' is being worked on already", "Wait for it to end, or stop it first.")
-    for request in ("stop", "pause"):
-        run.path(request).unlink(missing_ok=True)
-    workspace.write_json(run.path("pressed.json"), {"t": time.time()})
     with lock:
-        if warm.hand_over(run, lock):
-            return
-        handover = locks.HANDOVER
-        if not handover:
-            lock.close()
-        with run.path("log.txt").open("ab") as log:
-            subprocess.Popen(
-                worker_command(str(run.folder), *(["--lock", str(lock.fileno())] if handover else [])),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=_REPOSITORY,
-                env=worker_environment(),
-                start_new_session=True,
-                pass_fds=(lock.fileno(),) if handover else (),
-            )
+        run.path("stop").unlink(missing_ok=True)
+        _start(run, lock)
+
+
+def _take(run: Run, patience_s: float = 5.0) -> IO[bytes] | None:
+    """Take a run's lock, waiting for a worker that has said its last word to be gone; None if one is at work."""
+    deadline = time.monotonic() + patience_s
+    while (lock := locks.hold(run.path("lock"), blocking=False)) is None:
+        if state(run) in ("waiting", "running") or time.monotonic() > deadline:
+            return None
+        time.sleep(0.02)
+    return lock
+
+
+def _start(run: Run, lock: IO[bytes]) -> None:
+    from engine import warm
+
+    run.path("pause").unlink(missing_ok=True)
+    written = run.events_path.stat().st_size if run.events_path.exists() else 0
+    workspace.write_json(run.path("pressed.json"), {"t": time.time(), "offset": written})
+    if warm.hand_over(run, lock):
+        return
+    if not locks.HANDOVER:
+        lock.close()
+    with run.path("log.txt").open("ab") as log:
+        subprocess.Popen(
+            worker_command(str(run.folder), *(["--lock", str(lock.fileno())] if locks.HANDOVER else [])),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=_REPOSITORY,
+            env=worker_environment(),
+            start_new_session=True,
+            pass_fds=(lock.fileno(),) if locks.HANDOVER else (),
+        )
 
 
 def worker_command(*arguments: str) -> list[str]:
@@ -151,48 +187,89 @@ def worker_command(*arguments: str) -> list[str]:
 
 
 def worker_environment() -> dict[str, str]:
-    """Return the environment of a worker process; user's own values win.
+    """Return the environment of a worker process, cold or warm; the user's own values win.
 
-    A bounded spin keeps two threads fast on an idle machine and does not collapse beside a busy neighbour.
+    A bounded spin keeps two threads fast on an idle machine and does not collapse beside a busy neighbour. numpy's
+    thread pool is kept away: torch does the computing, and the warm worker must have no thread when it forks.
     """
-    return {"GOMP_SPINCOUNT": "10000", "PYTHONUNBUFFERED": "1", "HF_HUB_OFFLINE": "1", **os.environ}
+    defaults = {"GOMP_SPINCOUNT": "10000", "OPENBLAS_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "HF_HUB_OFFLINE": "1"}
+    return {**defaults, **os.environ, "GRAFT_HOME": str(workspace.home())}
 
 
 def state(run: Run) -> State:
-    """Derive a run's state from its last event and its lock."""
-    held = locks.is_held(run.path("lock"))
-    newest = events.last(run.events_path)
+    """Derive a run's state from its lock and the last event of its latest launch.
+
+    Which events belong to that launch is told by their place in the file, never by a clock.
+    """
+    return _derived(run, held=locks.is_held(run.path("lock")))
+
+
+def _derived(run: Run, *, held: bool) -> State:
+    pressed = pressed_of(run)
+    newest = events.last(run.events_path, after=int(pressed.get("offset", 0)))
     match newest:
-        case events.Ended() if not held or not run.path("pressed.json").exists() or newest.t >= _pressed(run):
+        case events.Ended():
             return newest.outcome
-        case events.Queued() if held:
-            return "waiting"
-        case events.Paused() if not held:
+        case events.Paused():
             return "paused"
-        case None:
-            return "waiting" if held else ("interrupted" if run.path("pressed.json").exists() else "new")
+        case None | events.Queued() if held:
+            return "waiting"
         case _ if held:
-            return "waiting" if isinstance(newest, events.Paused | events.Ended) else "running"
+            return "running"
+        case None if not pressed:
+            return "new"
+        case None if not locks.HANDOVER and time.time() - pressed["t"] < _WINDOWS_START_S:
+            return "waiting"
     return "interrupted"
 
 
-def _pressed(run: Run) -> float:
-    return float(workspace.read_json(run.path("pressed.json"))["t"])
+_WINDOWS_START_S = 20.0
+"""Where a lock cannot be handed over, a fresh worker takes it itself, this long after the press at most."""
+
+
+def pressed_of(run: Run) -> dict[str, Any]:
+    """Return when the run was last launched: `t` in seconds since the epoch, `offset` in bytes of its event file; {} if never."""
+    try:
+        return json.loads(run.path("pressed.json").read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
 
 
 def stop(run: Run) -> None:
-    """Ask a run to stop and keep its best model; a run that is not being worked on is ended here and now."""
+    """Ask a run to stop and keep its best model.
+
+    A run that no worker is at is ended here and now; if it has a model to keep, a worker is started that finishes it.
+    """
     run.path("stop").touch()
-    lock = locks.hold(run.path("lock"), blocking=False)
+    lock = _take(run)
     if lock is None:
         return
     with lock:
-        if state(run) not in ("finished", "stopped", "failed"):
+        now = _derived(run, held=False)
+        unfinished = _has_unread_best(run)
+        if now in ("finished", "stopped") or (now == "failed" and not unfinished):
+            run.path("stop").unlink(missing_ok=True)
+        elif unfinished:
+            _start(run, lock)
+        else:
             events.append(run.events_path, events.Ended(outcome="stopped"))
 
 
+def _has_unread_best(run: Run) -> bool:
+    """Tell whether there is a best checkpoint that no report and no exported model speak of yet."""
+    best, results = run.path("best.safetensors"), [run.path("report.json"), run.path("model.onnx")]
+    return best.exists() and any(not path.exists() or path.stat().st_mtime_ns < best.stat().st_mtime_ns for path in results)
+
+
 def pause(run: Run) -> None:
-    """Ask a run to save everything and leave the device."""
+    """Ask a run to save everything and leave the device.
+
+    Raises:
+        StudioError: if no worker is at it.
+    """
+    now = state(run)
+    if now not in ("waiting", "running"):
+        raise StudioError(f"'{run.id}' is {now}; there is nothing to pause", "Only a run that is at work can be paused.")
     run.path("pause").touch()
 
 
@@ -223,9 +300,22 @@ def find(run_id: str) -> Run:
         StudioError: if there is none.
     """
     if run_id and Path(run_id).name == run_id:
-        for folder in (workspace.home() / "projects").glob(f"*/runs/{run_id}"):
-            return Run(folder)
-    raise StudioError(f"there is no run '{run_id}'", "List them with: python -m engine runs --project NAME")
+        for project in (workspace.home() / "projects").glob("*"):
+            if (project / "runs" / run_id / "recipe.json").exists():
+                return Run(project / "runs" / run_id)
+    raise StudioError(f"there is no run '{run_id}'", "List them with: python -m engine runs")
+
+
+def find_job(job_id: str) -> Run:
+    """Return the job of that id.
+
+    Raises:
+        StudioError: if there is none.
+    """
+    folder = workspace.home() / "jobs" / job_id
+    if job_id and Path(job_id).name == job_id and (folder / "request.json").exists():
+        return Run(folder)
+    raise StudioError(f"there is no job '{job_id}'", "Start it again.")
 
 
 def delete(run: Run) -> None:
@@ -234,9 +324,21 @@ def delete(run: Run) -> None:
     Raises:
         StudioError: if a worker is at it.
     """
-    if locks.is_held(run.path("lock")):
+    lock = _take(run)
+    if lock is None:
         raise StudioError(f"'{run.id}' is being worked on", "Stop it first, then delete it.")
-    shutil.rmtree(run.folder)
+    with lock:
+        if not locks.HANDOVER:
+            lock.close()  # Windows renames no folder with an open file in it
+        away = run.folder.with_name(f".deleted-{run.id}")
+        run.folder.rename(away)  # gone in one step, however long the removal takes
+    shutil.rmtree(away)
+
+
+def result_of(job: Run) -> dict[str, Any] | None:
+    """Return what a job left as its result, or None where there is none yet."""
+    path = job.path("result.json")
+    return json.loads(path.read_bytes()) if path.exists() else None
 
 
 def read_report(run: Run) -> dict[str, Any] | None:
