@@ -1,0 +1,1 @@
+"""Pages: what the browser shows. They import the torch-free engine only."""
