@@ -1,0 +1,95 @@
+"""What a Graft ONNX file says about itself: labels, preprocessing and origin, as JSON under graft.* in its metadata. Torch-free."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+__all__ = ["ABOUT_KEYS", "About", "Preprocessing", "attach", "graft_version", "of_spec", "parse", "strip"]
+
+ABOUT_KEYS = ("graft.labels", "graft.preprocessing", "graft.origin")
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a picture becomes the model's input: short side to image_size / crop_share, centre crop, RGB 0..255.
+
+    `mean` and `std` (of 1) are inside the network already; they are told for those who want to know.
+    """
+
+    image_size: int
+    crop_share: float
+    interpolation: str
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class About:
+    """All three together."""
+
+    labels: tuple[str, ...]
+    preprocessing: Preprocessing
+    origin: dict[str, Any]
+
+
+def of_spec(spec: Any) -> tuple[tuple[str, ...], Preprocessing]:
+    """Return labels and preprocessing of an `engine.models.build.ModelSpec`."""
+    row = Preprocessing(int(spec.image_size), float(spec.crop_share), str(spec.interpolation), tuple(spec.mean), tuple(spec.std))
+    return tuple(spec.classes), row
+
+
+def graft_version() -> str:
+    """Return Graft's version: that of the installed package, or of this checkout."""
+    try:
+        return version("graft")
+    except PackageNotFoundError:
+        import tomllib
+        from pathlib import Path
+
+        project = Path(__file__).resolve().parents[2] / "pyproject.toml"
+        return str(tomllib.loads(project.read_text())["project"]["version"]) if project.exists() else "unknown"
+
+
+def attach(proto: Any, described: tuple[tuple[str, ...], Preprocessing], origin: Mapping[str, Any]) -> None:
+    """Write labels, preprocessing and origin into an onnx.ModelProto's metadata, in place."""
+    labels, preprocessing = described
+    told = {"graft_version": graft_version(), "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **origin}
+    for key, value in zip(ABOUT_KEYS, (list(labels), asdict(preprocessing), told), strict=True):
+        proto.metadata_props.add(key=key, value=json.dumps(value, ensure_ascii=False, allow_nan=False))
+
+
+def strip(message: Any) -> None:
+    """Remove every doc string and every metadata entry from an ONNX message and all within it, in place.
+
+    Exporters write stack traces with local paths there, and a model that is shipped must not tell them.
+    """
+    for field, value in message.ListFields():
+        if field.name in ("doc_string", "metadata_props"):
+            message.ClearField(field.name)
+        elif field.message_type is not None:
+            for part in [value] if not hasattr(value, "add") else value:
+                strip(part)
+
+
+def parse(entries: Mapping[str, str]) -> About | None:
+    """Read labels, preprocessing and origin from a model's metadata; None where they are absent or make no sense."""
+    try:
+        labels, preprocessing, origin = (json.loads(entries[key]) for key in ABOUT_KEYS)
+        row = Preprocessing(
+            image_size=int(preprocessing["image_size"]),
+            crop_share=float(preprocessing["crop_share"]),
+            interpolation=str(preprocessing["interpolation"]),
+            mean=tuple(map(float, preprocessing.get("mean", ()))),
+            std=tuple(map(float, preprocessing.get("std", ()))),
+        )
+    except (KeyError, ValueError, TypeError, AttributeError):
+        return None
+    whole = isinstance(labels, list) and labels and all(isinstance(label, str) for label in labels) and isinstance(origin, dict)
+    sane = 1 <= row.image_size <= 4096 and 0.1 <= row.crop_share <= 1 and row.interpolation in INTERPOLATIONS
+    return About(tuple(labels), row, origin) if whole and sane else None
