@@ -149,6 +149,26 @@ _WORDS = {
     "seresnet": "SE-ResNet",
     "seresnext": "SE-ResNeXt",
     "tiny": "tiny",
+    "lite0": "Lite0",
+    "lite1": "Lite1",
+    "lite2": "Lite2",
+    "lite3": "Lite3",
+    "lite4": "Lite4",
+    "aimv2": "AIMv2",
+    "caformer": "CAFormer",
+    "convformer": "ConvFormer",
+    "coat": "CoaT",
+    "botnet": "BoTNet",
+    "davit": "DaViT",
+    "crossvit": "CrossViT",
+    "tresnet": "TResNet",
+    "skresnet": "SK-ResNet",
+    "ecaresnet": "ECA-ResNet",
+    "repvgg": "RepVGG",
+    "mobileone": "MobileOne",
+    "poolformer": "PoolFormer",
+    "fbnetv3": "FBNetV3",
+    "lcnet": "LCNet",
     "small": "small",
     "base": "base",
     "large": "large",
@@ -172,7 +192,7 @@ _WORDS = {
 }
 
 
-def _title(architecture: str) -> str:
+def _title(architecture: str, image_size: int) -> str:
     words = []
     for part in architecture.split("_"):
         known = re.match(r"([a-z]+[a-z0-9]*?)(\d+[a-z]*)?$", part)
@@ -184,6 +204,8 @@ def _title(architecture: str) -> str:
             words.append(f"{_WORDS[known[1]]}-{known[2]}")
         else:
             words.append(part if part[:1].isdigit() or len(part) <= 2 or words else part.capitalize())
+    if words[-1] == str(image_size):
+        words[-1] = f"· {image_size} px"
     title = " ".join(words)
     return title[:1].upper() + title[1:]
 
@@ -233,7 +255,7 @@ def _row(name: str, architecture: str, tag: str, accuracies: tuple[dict[str, Any
         "name": name,
         "tag": tag,
         "family": _model_to_module[architecture],
-        "title": _title(name.split(".")[0])
+        "title": _title(name.split(".")[0], config.input_size[-1])
         + (f" ({tag.split('_')[0].replace('tv2', 'torchvision recipe 2').replace('tv', 'torchvision')})" if "." in name else ""),
         "params_m": f"{parameters:.2f}",
         "features": features,
