@@ -36,7 +36,7 @@ def setting(
     tasks: tuple[str, ...] = (),
 ) -> Any:
     """Declare one setting: default, bounds, unit, plain-words help, level. `tasks` empty means every task."""
-    extra = {"group": group, "level": level, "unit": unit, "scale": scale, "step": step, "tasks": list(tasks)}
+    extra: dict[str, Any] = {"group": group, "level": level, "unit": unit, "scale": scale, "step": step, "tasks": list(tasks)}
     return Field(default, title=title, description=help, ge=ge, le=le, allow_inf_nan=False if isinstance(default, float) else None, json_schema_extra=extra)
 
 

@@ -36,7 +36,10 @@ _RETRY_S = 60.0
 _NEEDED_BYTES = 2 << 30
 """A warm worker weighs 0.5 GB; on a machine with less free than this the memory is better left to training."""
 
-_ENVIRONMENT = tuple("OMP_ GOMP_ KMP_ MKL_ OPENBLAS_ TORCH PYTORCH_ CUDA_ NVIDIA_ ATEN_ DNNL_ ONEDNN_ MALLOC_ LD_ HF_ PYTHON GRAFT_".split())
+_ENVIRONMENT = (
+    *("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "TORCH", "PYTORCH_", "CUDA_", "NVIDIA_"),
+    *("ATEN_", "DNNL_", "ONEDNN_", "MALLOC_", "LD_", "HF_", "PYTHON", "GRAFT_"),
+)
 
 
 @dataclass
