@@ -341,7 +341,7 @@ def _from_ready(name: str) -> Start:
         if name == entry.key:
             origin = f"the ready model '{entry.title}' ({backbone(entry.backbone).title}), trained on {entry.trained_on}"
             return Start("optimized", f"ready/{name}", "linear", entry.backbone, "", entry.title, entry.licence, origin)
-    raise StudioError(f"there is no ready model '{name}'", _nearest(name, [entry.key for entry in _ready()]))
+    raise StudioError(f"there is no ready model '{name}'", _nearest(f"ready/{name}", [f"ready/{entry.key}" for entry in _ready()]))
 
 
 def _from_run(run_id: str) -> Start:

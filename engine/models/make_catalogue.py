@@ -217,7 +217,8 @@ def _pretraining(tag: str) -> str:
 
 def _torchvision_accuracies() -> tuple[dict[str, tuple[float, str]], dict[str, tuple[float, str]]]:
     """Return {weights URL: (top-1, source)} and {model name: the same} for models with one set of weights only."""
-    by_url, by_name = {}, {}
+    by_url: dict[str, tuple[float, str]] = {}
+    by_name: dict[str, tuple[float, str]] = {}
     for name in torchvision.models.list_models(module=torchvision.models):
         stated = []
         for weights in torchvision.models.get_model_weights(name):
@@ -243,8 +244,9 @@ def _measure(architecture: str, input_size: tuple[int, ...]) -> tuple[float, int
 
 def _row(name: str, architecture: str, tag: str, accuracies: tuple[dict[str, Any], dict[str, Any]], measured: tuple[float, int]) -> dict[str, Any]:
     config = get_pretrained_cfg(f"{architecture}.{tag}" if tag else architecture)
+    assert config is not None
     parameters, features = measured
-    accuracy, source = accuracies[0].get(config.url, (None, ""))
+    accuracy, source = accuracies[0].get(str(config.url), (None, ""))
     if accuracy is None and tag == "tv_in1k":
         accuracy, source = accuracies[1].get(architecture, (None, ""))
     mean, std = config.mean, config.std
@@ -267,7 +269,7 @@ def _row(name: str, architecture: str, tag: str, accuracies: tuple[dict[str, Any
         "crop": f"{config.crop_pct:g}",
         "classes": config.num_classes if tag else 0,
         "pretraining": _pretraining(tag),
-        "licence": (config.license or "") if tag else "",
+        "licence": ("not stated" if config.license in (None, "", "unknown") else config.license) if tag else "",
         # weights kept outside timm's own account come under file names we cannot know: those rows start from scratch
         "hub": config.hf_hub_id if tag and (config.hf_hub_id or "").startswith("timm/") else "",
         "accuracy": "" if accuracy is None else f"{accuracy:g}",
@@ -291,7 +293,8 @@ def main() -> None:
         if architecture in _PACKAGED:
             continue
         config = get_pretrained_cfg(architecture)
-        default = (config.tag or "") if config and architecture in tags else ""
+        assert config is not None
+        default = (config.tag or "") if architecture in tags else ""
         name = friendly.get(architecture, architecture)
         try:
             measured = _measure(architecture, config.input_size)

