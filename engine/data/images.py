@@ -77,7 +77,7 @@ def _opened(source: Path | BinaryIO, name: str) -> Image.Image:
         StudioError: if it is gone, no picture, or too large.
     """
     try:
-        picture = Image.open(source, formats=tuple(FORMATS))
+        picture = Image.open(source, formats=[known for known in FORMATS if known != "MPO"])  # Pillow finds MPO by itself, in JPEG
     except FileNotFoundError as error:
         raise StudioError(f"the picture {name} is gone", "Put it back where it was, or remove it from the project.") from error
     except Image.DecompressionBombError as error:
