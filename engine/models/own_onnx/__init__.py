@@ -1,0 +1,1 @@
+"""Door three: a user's own ONNX file as a module that can be trained."""
