@@ -156,7 +156,7 @@ class _Filler:
             last = self.done == len(self._entries)
             self._changed.notify_all()
         if last:
-            self._finish()
+            self._pool.submit(self._finish)  # flushing takes its time; nobody who waits for pixels waits for that
 
     def wait(self, rows: Iterable[int]) -> None:
         wanted = [int(row) for row in rows]
@@ -181,7 +181,7 @@ class _Filler:
 
     def close(self) -> None:
         self._closing = True
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._pool.shutdown(wait=True)
         self._part.unlink(missing_ok=True)
 
 
