@@ -12,12 +12,12 @@ from typing import Any
 __all__ = ["ABOUT_KEYS", "About", "Preprocessing", "attach", "graft_version", "of_spec", "parse", "strip"]
 
 ABOUT_KEYS = ("graft.labels", "graft.preprocessing", "graft.origin")
-INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
+INTERPOLATIONS = ("bilinear", "bicubic")
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a picture becomes the model's input: short side to image_size / crop_share, centre crop, RGB 0..255.
+    """How a picture becomes the model's input: its central square, resized to image_size / crop_share, the centre of that, RGB 0..255.
 
     `mean` and `std` (of 1) are inside the network already; they are told for those who want to know.
     """

@@ -2,7 +2,7 @@
 
 In: `images` float32 [batch, 3, H, W], RGB, 0..255. Out: `probabilities` [batch, classes]. Normalisation and softmax are inside.
 Labels, preprocessing and origin travel in the file's metadata (`engine.export.metadata`); nothing else does, no stack trace, no path.
-Running the file is left to `engine.export.predictor`.
+Running the file is left to `engine.export.predictor`; which model is exported when, to `engine.export.models`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -43,6 +44,9 @@ log = logging.getLogger(__name__)
 
 class Shipped(nn.Module):
     """The network with its normalisation in front and softmax behind: pictures 0..255 in, probabilities out."""
+
+    mean_255: torch.Tensor
+    std_255: torch.Tensor
 
     def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
@@ -106,19 +110,19 @@ def export_onnx(module: nn.Module, spec: ModelSpec, path: Path, *, origin: Mappi
 
 
 def _with_torchscript(shipped: Shipped, images_BCHW: torch.Tensor) -> onnx.ModelProto:
-    buffer = io.BytesIO()
-    with _quiet():
+    with _quiet(), tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "model.onnx"
         torch.onnx.export(
             shipped,
             (images_BCHW,),
-            buffer,
+            file,
             dynamo=False,
             opset_version=OPSET,
             input_names=["images"],
             output_names=["probabilities"],
             dynamic_axes={"images": {0: "batch"}, "probabilities": {0: "batch"}},
         )
-    return onnx.load_from_string(buffer.getvalue())
+        return onnx.load(file)
 
 
 def _with_dynamo(shipped: Shipped, images_BCHW: torch.Tensor) -> onnx.ModelProto:

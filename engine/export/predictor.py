@@ -5,9 +5,11 @@ Files that Graft did not make are refused with a sentence.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from PIL import Image
 
-from engine.data.images import for_model
+from engine.data.images import for_model, open_rgb, store_px_of
 from engine.errors import StudioError
 from engine.export import metadata
 from engine.export.metadata import Preprocessing
@@ -36,8 +38,6 @@ _guard = threading.Lock()
 
 
 def _threads() -> int:
-    import os
-
     return max(1, min(MOST_THREADS, (os.cpu_count() or 2) // 2 + 1, os.cpu_count() or 1))
 
 
@@ -93,6 +93,14 @@ def _fits(session: onnxruntime.InferenceSession, about: metadata.About) -> bool:
     )
 
 
+def _rgb(picture: Image.Image) -> Image.Image:
+    """Pictures from files come as RGB already; one made otherwise may have transparent places, which become white."""
+    if picture.mode == "RGB":
+        return picture
+    layer = picture.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+
+
 class Predictor:
     """One ONNX file, ready to answer. Making a second one of the same file costs nothing; safe from several threads.
 
@@ -103,6 +111,11 @@ class Predictor:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         self._session, self._about = _open(self.path)
+
+    @property
+    def about(self) -> metadata.About:
+        """Labels, preprocessing and origin."""
+        return self._about
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -121,7 +134,15 @@ class Predictor:
 
     def view(self, picture: Image.Image) -> NDArray[np.uint8]:
         """Return what the model sees of a picture: uint8 [H, W, 3]."""
-        return for_model(picture, self.preprocessing)
+        return for_model(_rgb(picture), asdict(self.preprocessing))
+
+    def open(self, path: Path) -> Image.Image:
+        """Open a picture file exactly as evaluation did.
+
+        Raises:
+            StudioError: if it is gone, damaged or no picture.
+        """
+        return open_rgb(path, store_px_of(asdict(self.preprocessing)))
 
     def run(self, views_NHWC: NDArray[Any]) -> NDArray[np.float32]:
         """Return the probabilities [N, C] of prepared pictures [N, H, W, 3] with values 0..255."""

@@ -26,27 +26,40 @@ class Model:
         about = self.session.get_modelmeta().custom_metadata_map
         self.labels = json.loads(about["graft.labels"])
         self.preprocessing = json.loads(about["graft.preprocessing"])
+        self.short = max(self.preprocessing["image_size"], round(self.preprocessing["image_size"] / self.preprocessing["crop_share"]))
+
+    def open(self, file: str | Path) -> Image.Image:
+        """Open a picture file as RGB: turned upright, transparent places white, 16-bit greys scaled to 8."""
+        with Image.open(file) as opened:
+            opened.draft(None, (2 * self.short, 2 * self.short))  # a large JPEG is decoded at a half or quarter: much faster
+            picture = ImageOps.exif_transpose(opened)
+            if picture.mode.startswith(("I", "F")):
+                return from_16_bit(picture)
+            if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
+                layer = picture.convert("RGBA")
+                picture = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+            return picture.convert("RGB")
 
     def prepare(self, picture: Image.Image) -> np.ndarray:
-        """Turn a PIL picture into float32 [3, size, size], RGB, 0..255: resize the short side, cut out the centre."""
-        size = self.preprocessing["image_size"]
-        short = round(size / self.preprocessing["crop_share"])
-        picture = to_rgb(picture)
-        scale = short / min(picture.size)
-        wide, high = (max(short, round(side * scale)) for side in picture.size)
-        picture = picture.resize((wide, high), Image.Resampling[self.preprocessing["interpolation"].upper()])
-        left, top = (wide - size) // 2, (high - size) // 2
-        return np.asarray(picture.crop((left, top, left + size, top + size)), np.float32).transpose(2, 0, 1)
+        """Turn an RGB picture into float32 [3, size, size], 0..255: its central square, resized, and the centre of that."""
+        side, size = min(picture.size), self.preprocessing["image_size"]
+        left, top = (picture.width - side) // 2, (picture.height - side) // 2
+        interpolation = Image.Resampling[self.preprocessing["interpolation"].upper()]
+        square = picture.resize((self.short, self.short), interpolation, box=(left, top, left + side, top + side))
+        edge = (self.short - size) // 2
+        return np.asarray(square, np.float32)[edge : edge + size, edge : edge + size].transpose(2, 0, 1)
 
     def __call__(self, pictures: Sequence[Image.Image]) -> np.ndarray:
         """Return one probability for each picture and label: float32 [pictures, labels]."""
         return self.session.run(None, {"images": np.stack([self.prepare(picture) for picture in pictures])})[0]
 
 
-def to_rgb(picture: Image.Image) -> Image.Image:
-    """Turn the picture upright and into RGB; transparent places become white."""
-    picture = ImageOps.exif_transpose(picture)
-    return picture.convert("RGB")
+def from_16_bit(picture: Image.Image) -> Image.Image:
+    """Scale grey values beyond 8 bits down to 8 (Pillow alone would cut them off at white)."""
+    values = np.nan_to_num(np.asarray(picture).astype(np.float32))
+    high = float(values.max(initial=0.0))
+    full = 1.0 if high <= 1.0 and picture.mode == "F" else 255.0 if high <= 255.0 else 65535.0 if high <= 65535.0 else high
+    return Image.fromarray((np.clip(values / full, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)).convert("RGB")
 
 
 def main() -> int:
@@ -60,9 +73,8 @@ def main() -> int:
     model, failed = Model(chosen.model), False
     for file in chosen.files:
         try:
-            with Image.open(file) as picture:
-                probabilities = model([picture])[0]
-        except (OSError, ValueError, Image.DecompressionBombError) as error:
+            probabilities = model([model.open(file)])[0]
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             print(f"{file}: not a picture that can be read ({error})", file=sys.stderr)
             failed = True
             continue

