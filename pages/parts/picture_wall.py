@@ -1,0 +1,45 @@
+"""A wall of pictures that can be clicked. Pictures come by URL from this server's image route, so the browser caches them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import streamlit as st
+
+__all__ = ["Tile", "picture_wall"]
+
+_HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One picture: what it is, one or two lines under it, and how it went."""
+
+    item_id: int
+    title: str
+    words: str = ""
+    tone: Literal["plain", "right", "wrong"] = "plain"
+
+
+_component = st.components.v2.component(
+    "graft_picture_wall",
+    html='<div class="wall" role="list"></div>',
+    css=(_HERE / "picture_wall.css").read_text(),
+    js=(_HERE / "picture_wall.js").read_text(),
+)
+
+
+def picture_wall(tiles: Sequence[Tile], *, key: str, size_px: int = 192, chosen: int | None = None) -> int | None:
+    """Show pictures in a grid; return the item id of the one clicked in this rerun, else None."""
+    data = {
+        "tiles": [
+            {"id": tile.item_id, "title": tile.title, "words": tile.words, "tone": tile.tone, "source": f"/graft/image/{tile.item_id}/{size_px}"}
+            for tile in tiles
+        ],
+        "chosen": chosen,
+    }
+    result = _component(key=key, data=data, on_picked_change=lambda: None)
+    return None if result.picked is None else int(result.picked)

@@ -1,0 +1,154 @@
+"""Runs as pages show them: a one-glance summary (read from the end of its events only), its state in words, and pickers.
+
+A summary is cached until the run's events or recipe change, so that a page with a thousand runs opens at once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import streamlit as st
+
+from engine import events, runs
+from engine.recipe import PRESETS
+from engine.runs import Run, State
+from pages.parts.wording import percent
+
+__all__ = ["ACTIVE", "RESUMABLE", "STATES", "Summary", "badge", "finished_runs", "label_of", "next_name", "pick_run", "summary", "summary_line"]
+
+Colour = Literal["red", "orange", "blue", "green", "gray"]
+
+STATES: dict[State, tuple[str, str, Colour, str]] = {
+    "new": ("Not started", "schedule", "gray", "It was made but not started."),
+    "waiting": ("Waiting", "hourglass_top", "orange", "It starts by itself as soon as the device is free."),
+    "running": ("Running", "play_circle", "blue", "A worker process is training it. It goes on when you close this page."),
+    "paused": ("Paused", "pause_circle", "orange", "Everything is saved and the device is free. Resume goes on from the same step."),
+    "interrupted": ("Interrupted", "power_off", "orange", "Its process ended without a word (power cut, kill, restart). Resume goes on from the last save."),
+    "finished": ("Finished", "check_circle", "green", "It ran to its end."),
+    "stopped": ("Stopped", "stop_circle", "gray", "It was stopped early; its best model was kept."),
+    "failed": ("Failed", "error", "red", "It could not go on."),
+}
+"""State -> title, icon, colour, help."""
+
+ACTIVE: tuple[State, ...] = ("waiting", "running")
+RESUMABLE: tuple[State, ...] = ("paused", "interrupted", "failed", "stopped")
+
+
+MOST_LISTED = 200
+"""Runs a picker offers; older ones are opened from the list on the Train page."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a list shows of a run. `accuracy` is on held-out pictures once it ended, on validation pictures before that (`final` tells)."""
+
+    id: str
+    project_id: str
+    name: str
+    preset: str
+    start: str
+    made: float
+    accuracy: float | None = None
+    macro_f1: float | None = None
+    seconds: float | None = None
+    outcome: str = ""
+    problem: str = ""
+    remedy: str = ""
+
+    @property
+    def final(self) -> bool:
+        """Whether it has an outcome."""
+        return bool(self.outcome)
+
+
+def summary(run: Run) -> Summary:
+    """Return a run's summary, reading it again only if it changed."""
+    try:
+        stamp = run.events_path.stat()
+    except FileNotFoundError:
+        return _summary(str(run.folder), 0, 0, run)
+    return _summary(str(run.folder), stamp.st_mtime_ns, stamp.st_size, run)
+
+
+@st.cache_data(max_entries=20_000, show_spinner=False)
+def _summary(folder: str, mtime_ns: int, size: int, _run: Run) -> Summary:  # noqa: ARG001 (the first three are the cache's key)
+    recipe = json.loads(_run.path("recipe.json").read_bytes())
+    newest = events.last(_run.events_path, tail_bytes=4096)
+    ended = newest if isinstance(newest, events.Ended) else None
+    metrics: dict[str, Any] = ended.metrics if ended else {}
+    return Summary(
+        id=_run.id,
+        project_id=_run.project_id,
+        name=recipe.get("name") or _run.id,
+        preset=recipe.get("preset", "balanced"),
+        start=recipe.get("start", ""),
+        made=_run.path("recipe.json").stat().st_mtime,
+        accuracy=metrics.get("accuracy"),
+        macro_f1=metrics.get("macro_f1"),
+        seconds=ended.seconds if ended else None,
+        outcome=ended.outcome if ended else "",
+        problem=ended.problem if ended else "",
+        remedy=ended.remedy if ended else "",
+    )
+
+
+def badge(state: State) -> None:
+    """Show a state as a coloured badge with its meaning as help."""
+    title, icon, colour, words = STATES[state]
+    st.badge(title, icon=f":material/{icon}:", color=colour, help=words)
+
+
+def summary_line(row: Summary) -> str:
+    """Say in one line how a run was made."""
+    return f"{PRESETS[row.preset].title if row.preset in PRESETS else row.preset} · {row.start}"
+
+
+def label_of(row: Summary) -> str:
+    """Return what a picker shows of a run."""
+    return f"{row.name} · {percent(row.accuracy)}" if row.accuracy is not None else row.name
+
+
+def next_name(project_id: str, preset: str) -> str:
+    """Return a name for the project's next run with that goal, such as 'Balanced 3'.
+
+    Deleted runs leave gaps in the numbers; a name is never given twice.
+    """
+    title = PRESETS[preset].title
+    numbers = [0]
+    for run in runs.list_runs(project_id):
+        start, _, number = summary(run).name.rpartition(" ")
+        if start == title and number.isdigit():
+            numbers.append(int(number))
+    return f"{title} {max(numbers) + 1}"
+
+
+def finished_runs(project_id: str, *, most: int = MOST_LISTED) -> list[Run]:
+    """Return the newest runs that have a report, at most `most`, newest first."""
+    found = []
+    for run in runs.list_runs(project_id):
+        if run.path("report.json").exists():
+            found.append(run)
+            if len(found) == most:
+                break
+    return found
+
+
+def pick_run(candidates: Sequence[Run], current: Run | None, *, label: str = "Run", key: str = "picked-run") -> Run:
+    """Let the user choose one of some runs; the current one is chosen at first."""
+    by_id = {run.id: run for run in candidates}
+    if current is not None:
+        by_id.setdefault(current.id, current)
+    wanted = current.id if current is not None and current.id in by_id else candidates[0].id
+    if st.session_state.get(key) not in by_id:
+        st.session_state.pop(key, None)
+    chosen = st.selectbox(
+        label,
+        list(by_id),
+        index=list(by_id).index(wanted),
+        format_func=lambda run_id: label_of(summary(by_id[run_id])),
+        key=key,
+    )
+    return by_id[chosen]

@@ -1,0 +1,90 @@
+"""Why did it say that? A picture, its heat map and the answers, of one run or of several side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from engine.data import images, items
+from engine.runs import Run
+from pages.parts import charts
+from pages.parts import state as ui
+from pages.parts.onnx_models import Model, of_run, prepare, show_making
+
+__all__ = ["digest_of", "explain", "heat_over", "spoken", "why_dialog"]
+
+
+@st.cache_data(max_entries=200, show_spinner="Hiding parts of the picture, one after another…")
+def heat_over(file: str, mtime_ns: int, digest: str, label: str, _picture: Image.Image) -> NDArray[np.uint8]:  # noqa: ARG001 (the cache's key)
+    """Return a picture as the model sees it, with the heat map of one label over it."""
+    from engine.evaluation.explain import heat_map, overlay  # brings ONNX Runtime, which a page without a question need not wait for
+    from engine.export.predictor import Predictor
+
+    predictor = Predictor(Path(file))
+    heat = heat_map(predictor, _picture, predictor.labels.index(label))
+    return np.asarray(overlay(_picture, heat, predictor.preprocessing))
+
+
+@st.dialog("What did it look at?", width="large", icon=":material/visibility:")
+def why_dialog(run: Run, item_id: int, others: Sequence[Run] = ()) -> None:
+    """Explain one picture of the project."""
+    with ui.guard():
+        item = items.get_item(item_id)
+        picture = images.open_rgb(item.path)
+        left, right = st.columns(2)
+        left.image(picture, caption=f"{item.name} · is {item.label or 'not labelled'}", width="stretch")
+        with right:
+            for chosen in [run, *others]:
+                explain(of_run(chosen), picture, item.sha256, named=bool(others))
+        st.caption(
+            "Parts of the picture are hidden one after another; where hiding makes the model less sure, the map is bright (occlusion, Zeiler and Fergus 2014)."
+        )
+
+
+def explain(model: Model, picture: Image.Image, digest: str, *, named: bool) -> None:
+    """Show one model's heat map and answers for a picture; make its file first where it is absent."""
+    if named:
+        st.markdown(f"**{model.title}**")
+    if not model.here:
+        _make(model)
+        return
+    from engine.export.predictor import Predictor
+
+    answers: list[tuple[str, float]] = Predictor(model.file).predict([picture])[0]
+    st.image(
+        heat_over(str(model.file), model.file.stat().st_mtime_ns, digest, answers[0][0], picture),
+        caption=f"what made it say “{answers[0][0]}”",
+        width="stretch",
+    )
+    st.plotly_chart(charts.probability_bars(answers), config={"displayModeBar": False}, key=f"why-{model.key}", alt=spoken(answers))
+
+
+def _make(model: Model) -> None:
+    """Follow the export from inside the dialog."""
+
+    def tick() -> None:
+        with ui.guard():
+            now = prepare(model)
+            if now is None:
+                st.success("The model's file is ready. Close this and click the picture again.", icon=":material/check:")
+            else:
+                show_making(model, now)
+
+    st.fragment(tick, run_every=1.0)()
+
+
+def spoken(answers: Sequence[tuple[str, float]]) -> str:
+    """Say answers in one line, for those who cannot see the bars."""
+    return ", ".join(f"{label} {share:.0%}" for label, share in answers)
+
+
+def digest_of(content: bytes) -> str:
+    """Return a short name of a picture's content."""
+    import hashlib
+
+    return hashlib.sha256(content).hexdigest()[:16]

@@ -1,0 +1,213 @@
+"""Train: choose a goal, see what it will take, press Start, watch it learn. Runs live on disk; this page only looks at them."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from engine import runs, warm
+from engine.data import projects, versions
+from engine.data.projects import Project
+from engine.errors import StudioError
+from engine.models import catalogue
+from engine.recipe import Recipe
+from engine.runs import Run, State
+from pages.parts import form
+from pages.parts import state as ui
+from pages.parts.estimate import estimate_panel, estimate_state, stop_estimate
+from pages.parts.live import live_area, log_tail, steering
+from pages.parts.run_list import page_of_runs, run_list
+from pages.parts.run_picker import ACTIVE, STATES, badge, next_name, summary, summary_line
+from pages.parts.setup import form_key, goal_cards, preview
+from pages.parts.text import plain, quoted
+
+TICK_SECONDS = 1.0
+
+
+def main() -> None:
+    ui.stepper("Train")
+    project = ui.current_project()
+    if project is None:
+        ui.no_project("Train")
+        return
+    warm.ensure()
+    listed = page_of_runs(project.id)
+    states = {run.id: runs.state(run) for run in listed}
+    run = _watched(project, listed, states)
+    if run is None:
+        _setup(project, listed, states)
+    else:
+        _watch(project, run, listed, states)
+
+
+def _watched(project: Project, listed: list[Run], states: dict[str, State]) -> Run | None:
+    """Return the run to show: the one in the link, else one at work, unless the user is preparing a new one."""
+    if st.session_state.get("_new_run_in") == project.id:
+        return None
+    run = ui.current_run()
+    if run is not None and run.project_id == project.id:
+        return run
+    return next((run for run in listed if states[run.id] in ACTIVE), None)
+
+
+def _prepare_new(project: Project) -> None:
+    st.session_state["_new_run_in"] = project.id
+    ui.select(run=None)
+
+
+def _open(run: Run) -> None:
+    st.session_state.pop("_new_run_in", None)
+    ui.select(run=run.id)
+
+
+# ---------------------------------------------------------------- setting up
+
+
+def _setup(project: Project, listed: list[Run], states: dict[str, State]) -> None:
+    st.title("Train")
+    counts = projects.summary(project.id)
+    if counts.labelled == 0:
+        ui.empty(
+            "photo_library", "No labelled pictures yet", "A model learns from examples: add pictures and say what each one shows.", "data.py", "Add pictures"
+        )
+        return
+    _start_line(project)
+    goal = goal_cards(project)
+    left, right = st.columns([3, 2], gap="large")
+    with left:
+        form.settings_form(form_key(project), goal, project.task)
+    recipe = _recipe(project, goal)
+    with right:
+        place = st.container(border=True)
+        if recipe is not None:
+            with st.container(border=True):
+                preview(project, recipe)
+    with left:
+        if st.button("Start training", type="primary", icon=":material/play_arrow:", key="start", width="stretch", disabled=recipe is None):
+            _start(project, recipe)
+    busy = any(state in ACTIVE for state in states.values())
+    with place:
+        _estimate(project, recipe, listed, states, busy)
+    run_list(project, listed, states, opened=_open)
+    ui.shell_command(_command(project, goal))
+
+
+def _start_line(project: Project) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f"Starts from **{plain(_start_title(project))}**.")
+        ui.link("Start", label="Change")
+
+
+def _start_title(project: Project) -> str:
+    return catalogue.resolve(project.start or Recipe().start).title
+
+
+def _recipe(project: Project, goal: str) -> Recipe | None:
+    """Return what the form stands for; None where a value cannot be (the form says which)."""
+    start = {"start": project.start} if project.start else {}
+    try:
+        return form.recipe_of(form_key(project), goal, **start)
+    except StudioError:
+        return None
+
+
+def _command(project: Project, goal: str) -> str:
+    changed = "".join(f" --set {name}={quoted(str(value))}" for name, value in form.changed_values(form_key(project)).items())
+    start = f" --start {quoted(project.start)}" if project.start else ""
+    return f"python -m engine train --project {quoted(project.name)}{start} --preset {goal}{changed} --wait"
+
+
+def _start(project: Project, recipe: Recipe | None) -> None:
+    assert recipe is not None
+    with ui.guard():
+        version = versions.freeze(project.id)
+        stop_estimate()
+        named = recipe if recipe.name else recipe.model_copy(update={"name": next_name(project.id, recipe.preset)})
+        run = runs.create_run(project.id, named, version)
+        runs.launch(run)
+        _open(run)
+        st.rerun()
+
+
+def _estimate(project: Project, recipe: Recipe | None, listed: list[Run], states: dict[str, State], busy: bool) -> None:
+    """Show the estimate; the page's one timer runs only while it is being made or a run is at work."""
+    first = None if recipe is None or busy else estimate_state(project, recipe)
+    active = busy or (first is not None and first.active)
+
+    def tick() -> None:
+        with ui.guard():
+            now = None if recipe is None or busy else estimate_state(project, recipe)
+            done = first is not None and first.active and now is not None and not now.active
+            if done or _changed(listed, states):
+                st.rerun()
+            estimate_panel(now)
+
+    st.fragment(tick, run_every=TICK_SECONDS if active else None)()
+
+
+def _changed(listed: list[Run], states: dict[str, State]) -> bool:
+    return any(run.folder.exists() and runs.state(run) != states[run.id] for run in listed)
+
+
+# ---------------------------------------------------------------- watching
+
+
+def _watch(project: Project, run: Run, listed: list[Run], states: dict[str, State]) -> None:
+    states = {**states, run.id: runs.state(run)}
+    row, state = summary(run), states[run.id]
+    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+        with st.container(horizontal=True, vertical_alignment="center", width="content"):
+            st.title(plain(row.name))
+            badge(state)
+        st.button(
+            "New run", icon=":material/add:", on_click=_prepare_new, args=(project,), key="new-run", help="Choose settings for another run. This one goes on."
+        )
+    st.caption(plain(summary_line(row)))
+    _why(run, state)
+    everyone = [*listed, *([] if run in listed else [run])]
+    active = any(state in ACTIVE for state in states.values())
+
+    def tick() -> None:
+        with ui.guard():
+            if _changed(everyone, states):
+                st.rerun()
+            if steering(run, states[run.id]):
+                st.rerun()
+            live_area(run, states[run.id])
+
+    st.fragment(tick, run_every=TICK_SECONDS if active else None)()
+    _next_steps(run)
+    with st.expander("Log", icon=":material/terminal:", on_change="rerun", key="log") as log:
+        if log.open:
+            st.code(log_tail(run) or "Nothing was written yet.", language=None, height=280)
+    with st.expander("Settings of this run", icon=":material/tune:"):
+        st.json(run.recipe.model_dump(), expanded=True)
+    run_list(project, listed, states, opened=_open)
+    again = f"python -m engine train --project {quoted(project.name)} --preset {row.preset} --wait"
+    ui.shell_command(f"{again}\npython -m engine resume {run.id}\npython -m engine stop {run.id}")
+
+
+def _why(run: Run, state: State) -> None:
+    """Say why a run is not simply running or finished, and what to do."""
+    row = summary(run)
+    if state == "failed":
+        st.error(
+            f"{row.problem}. {row.remedy}" if row.problem else "It could not go on. The log below says more; Resume tries again from the last save.",
+            icon=":material/error:",
+        )
+    elif state == "interrupted":
+        st.warning(STATES[state][3], icon=":material/power_off:")
+    elif state == "waiting":
+        st.info("It waits for the device: another run is using it. It starts by itself.", icon=":material/hourglass_top:")
+
+
+def _next_steps(run: Run) -> None:
+    if not run.path("report.json").exists():
+        return
+    with st.container(horizontal=True):
+        ui.link("Results", label="See what it got right and wrong", run=run.id)
+        ui.link("Try", label="Try it on a picture", run=run.id)
+        ui.link("Ship", label="Take it with you", run=run.id)
+
+
+with ui.guard():
+    main()

@@ -1,0 +1,197 @@
+"""Try: give a model a picture, or several models the same picture. It runs the exported ONNX file: what you try is what you ship."""
+
+from __future__ import annotations
+
+import io
+import time
+from dataclasses import dataclass
+
+import streamlit as st
+from PIL import Image
+
+from engine.data import images, items
+from engine.data.projects import Project
+from engine.models import catalogue
+from pages.parts import charts
+from pages.parts import state as ui
+from pages.parts.onnx_models import Model, of_ready, of_run, prepare, show_making
+from pages.parts.paste import pasted_picture
+from pages.parts.picture_wall import Tile, picture_wall
+from pages.parts.run_picker import finished_runs
+from pages.parts.why import digest_of, heat_over, spoken
+from pages.parts.wording import amount
+
+MOST_MODELS = 4
+LARGEST_PX = 1600
+SOURCES = {
+    "project": ":material/photo_library: A picture of this project",
+    "drop": ":material/upload: Drop a file",
+    "paste": ":material/content_paste: Paste",
+    "camera": ":material/photo_camera: Camera",
+}
+
+
+@dataclass(frozen=True)
+class Given:
+    """The picture to ask about; `truth` is its label where one is known."""
+
+    picture: Image.Image
+    name: str
+    digest: str
+    truth: str | None = None
+
+
+def main() -> None:
+    ui.stepper("Try")
+    st.title("Try it")
+    project = ui.current_project()
+    models = _models(project)
+    if not models:
+        ui.empty("photo_camera", "No model to try yet", "Train one first; then give it any picture and see what it says.", "train.py", "Train a model")
+        return
+    chosen = _choose(models)
+    given = _given(project)
+    if given is None or not chosen:
+        if not chosen:
+            st.info("Choose at least one model.", icon=":material/neurology:")
+    else:
+        _answers(given, chosen)
+    ui.shell_command(f"python -m engine predict {chosen[0].key if chosen else 'RUN'} PICTURE.jpg")
+
+
+def _models(project: Project | None) -> dict[str, Model]:
+    """Return what can be asked, the run in the link first, then newest first, then the ready-made ones."""
+    found = [of_run(run) for run in finished_runs(project.id)] if project else []
+    task = project.task if project else "image-classification"
+    found += [of_ready(row) for row in catalogue.optimized(task)]
+    return {model.key: model for model in found}
+
+
+def _choose(models: dict[str, Model]) -> list[Model]:
+    current = ui.current_run()
+    first = current.id if current is not None and current.id in models else next(iter(models))
+    key = "tried-models"
+    st.session_state[key] = [name for name in st.session_state.get(key, [first]) if name in models]
+    chosen = st.multiselect(
+        "Models",
+        list(models),
+        format_func=lambda name: models[name].title,
+        key=key,
+        max_selections=MOST_MODELS,
+        select_all=False,
+        help="Choose several to see them answer side by side. Ready-made models need no training.",
+    )
+    return [models[name] for name in chosen]
+
+
+def _given(project: Project | None) -> Given | None:
+    offered = [key for key in SOURCES if key != "project" or (project is not None and items.count_items(project.id))]
+    source = st.segmented_control(
+        "Picture from", offered, default=offered[0], required=True, format_func=SOURCES.__getitem__, key="try-source", label_visibility="collapsed"
+    )
+    if source == "project" and project is not None:
+        return _from_project(project)
+    content, name = None, source
+    if source == "drop":
+        file = st.file_uploader("A picture", type=sorted(suffix.removeprefix(".") for suffix in images.SUFFIXES), key="try-file", max_upload_size=40)
+        content, name = (file.getvalue(), file.name) if file else (None, "")
+    elif source == "paste":
+        content = pasted_picture(key="try-paste")
+    elif source == "camera":
+        shot = st.camera_input("Take a picture", key="try-camera")
+        content = shot.getvalue() if shot else None
+    return _opened(content, name) if content else None
+
+
+def _opened(content: bytes, name: str) -> Given:
+    picture = images.open_rgb(io.BytesIO(content), name=name)
+    picture.thumbnail((LARGEST_PX, LARGEST_PX))
+    return Given(picture, name, digest_of(content))
+
+
+def _from_project(project: Project) -> Given | None:
+    """Offer held-out pictures where there are any: a model must not be tried on what it learned from."""
+    split = "test" if items.count_items(project.id, split="test") else "val" if items.count_items(project.id, split="val") else None
+    total = items.count_items(project.id, split=split)
+    turn = int(st.session_state.get("try-turn", 0))
+    per_wall = 8
+    # one picture in every `total / per_wall`, so that all classes come by
+    spread = max(1, total // per_wall)
+    shown = [row for place in range(min(per_wall, total)) for row in items.list_items(project.id, split=split, offset=(place * spread + turn) % total, limit=1)]
+    if st.session_state.get("try-item") is None and shown:
+        st.session_state["try-item"] = shown[0].id
+    with st.container(horizontal=True, vertical_alignment="center"):
+        kind = {"test": "test picture", "val": "validation picture"}.get(split or "", "picture")
+        st.caption(f"{amount(total, kind)}{', none of which took part in training' if split == 'test' else ''}.")
+        if st.button("Others", icon=":material/shuffle:", key="try-others", type="tertiary"):
+            st.session_state["try-turn"] = turn + max(1, spread // 3) + 1
+            st.rerun()
+    picked = picture_wall([Tile(row.id, row.label or "not labelled") for row in shown], key="try-wall", chosen=st.session_state.get("try-item"))
+    if picked is not None and picked != st.session_state.get("try-item"):
+        st.session_state["try-item"] = picked
+        st.rerun()
+    wanted = st.session_state.get("try-item")
+    found = items.get_items([wanted]) if wanted is not None else []
+    if not found or found[0].project_id != project.id:
+        st.session_state["try-item"] = None
+        return None
+    return Given(images.open_rgb(found[0].path, size_px=LARGEST_PX), found[0].name, found[0].sha256[:16], found[0].label)
+
+
+def _answers(given: Given, chosen: list[Model]) -> None:
+    why = st.toggle(
+        "Show what it looked at",
+        key="try-why",
+        help="Hides parts of the picture one after another and watches how the answer suffers. Takes a few seconds a model.",
+    )
+    left, right = st.columns([1, 2], gap="large")
+    with left:
+        st.image(given.picture, width="stretch", caption=f"{given.name}{f' · is {given.truth}' if given.truth else ''}")
+    with right, st.grid("auto", min_column_width=260, gap="medium"):
+        for model in chosen:
+            with st.container(border=True):
+                _answer(given, model, why)
+
+
+def _answer(given: Given, model: Model, why: bool) -> None:
+    st.markdown(f"**{model.title}**")
+    if not model.here:
+        _follow(model)
+        return
+    from engine.export.predictor import Predictor
+
+    predictor = Predictor(model.file)
+    predictor.predict([given.picture])  # the first answer of a session also sets up memory; the second is what it takes
+    began = time.perf_counter()
+    answers: list[tuple[str, float]] = predictor.predict([given.picture])[0]
+    took_ms = (time.perf_counter() - began) * 1000
+    if given.truth is not None and given.truth in predictor.labels:
+        right = answers[0][0] == given.truth
+        st.badge("Right" if right else "Wrong", icon=":material/check:" if right else ":material/close:", color="green" if right else "orange")
+    st.plotly_chart(charts.probability_bars(answers), config={"displayModeBar": False}, key=f"answer-{model.key}", alt=spoken(answers))
+    st.caption(f"{took_ms:.0f} ms on this machine's processor, resizing included")
+    if why:
+        label = answers[0][0]
+        st.image(
+            heat_over(str(model.file), model.file.stat().st_mtime_ns, given.digest, label, given.picture),
+            caption=f"what made it say “{label}”",
+            width="stretch",
+        )
+
+
+def _follow(model: Model) -> None:
+    """Follow the making of a model's file; one full rerun once it is there."""
+
+    def tick() -> None:
+        with ui.guard():
+            now = prepare(model)
+            if now is None:
+                st.rerun()
+            else:
+                show_making(model, now)
+
+    st.fragment(tick, run_every=1.0)()
+
+
+with ui.guard():
+    main()
