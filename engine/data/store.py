@@ -34,7 +34,7 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError, OperationalError
 
 from engine import locks, workspace
 from engine.errors import StudioError
@@ -121,6 +121,7 @@ versions = Table(
     Column("pictures", Integer, nullable=False),
 )
 
+_KEPT_OPEN = 4  # a program has one workspace; a test suite has hundreds, each three open files
 _engines: dict[str, Engine] = {}
 _opening = threading.Lock()
 
@@ -143,6 +144,8 @@ def engine() -> Engine:
             if found is None:
                 found = _open(url)
                 _engines[url] = found
+                while len(_engines) > _KEPT_OPEN:
+                    _engines.pop(next(iter(_engines))).dispose()
     return found
 
 
@@ -224,7 +227,9 @@ def explained() -> Iterator[None]:
     """Turn what the user can mend about the database into a sentence."""
     try:
         yield
-    except OperationalError as error:
+    except DatabaseError as error:
+        if type(error) not in (OperationalError, DatabaseError):  # a broken constraint and the like are our own faults
+            raise
         reason = str(error.orig)
         if "locked" in reason:
             raise StudioError("the workspace's database is busy: another program has held it for too long", "Try again in a moment.") from error

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from sqlalchemy import insert
+
+from engine.data import importing, items, projects, store
+from engine.data.projects import Project
+from engine.errors import StudioError
+
+
+@pytest.fixture
+def full(project: Project, folder: Path) -> Project:
+    importing.import_path(project.id, folder)
+    return project
+
+
+def test_listing_pages_and_filters(full: Project) -> None:
+    everything = items.list_items(full.id, limit=100)
+    assert [item.id for item in everything] == sorted(item.id for item in everything)
+    assert items.list_items(full.id, offset=15, limit=10) == everything[15:]
+    assert items.list_items(full.id, order="newest", limit=3) == everything[:-4:-1]
+    assert [item.name for item in items.list_items(full.id, order="name", limit=2)] == ["cat/00.png", "cat/02.png"]
+    cats = items.list_items(full.id, label="cat", limit=100)
+    assert {item.label for item in cats} == {"cat"}
+    assert len(cats) == items.count_items(full.id, label="cat") == 10
+    tests = items.list_items(full.id, split="test", label="dog")
+    assert {(item.label, item.split) for item in tests} == {("dog", "test")}
+    assert items.count_items(full.id, label="no such class") == 0
+    assert items.get_items([everything[3].id, 10**9, everything[1].id]) == [everything[3], everything[1]]
+
+
+def test_an_item_knows_its_picture(full: Project, folder: Path) -> None:
+    item = items.list_items(full.id, label="dog")[0]
+    assert item.path == folder / item.name
+    assert (item.width, item.height, item.revision, item.excluded) == (40, 30, 0, False)
+
+
+def test_sorting(full: Project) -> None:
+    item = items.list_items(full.id, label="cat")[0]
+    edited = items.set_label(item.id, " big  bird ", item.revision)
+    assert (edited.label, edited.revision) == ("big bird", item.revision + 1)
+    assert items.classes(full.id) == ["big bird", "cat", "dog"]
+    bare = items.set_label(item.id, None, edited.revision)
+    assert bare.label is None
+    assert [one.id for one in items.list_items(full.id, unlabelled=True)] == [item.id]
+    assert items.count_items(full.id, unlabelled=True) == 1
+
+
+def test_the_second_of_two_browsers_is_told(full: Project) -> None:
+    item = items.list_items(full.id)[0]
+    items.set_label(item.id, "dog", item.revision)
+    with pytest.raises(StudioError, match="changed elsewhere"):
+        items.set_label(item.id, "cat", item.revision)
+    assert items.get_item(item.id).label == "dog"
+    assert "bird" not in items.classes(full.id)
+    with pytest.raises(StudioError, match="changed elsewhere"):
+        items.set_label(item.id, "bird", item.revision)
+    assert "bird" not in items.classes(full.id), "a refused edit leaves nothing behind"
+    with pytest.raises(StudioError, match="no picture"):
+        items.set_label(10**9, "cat", 0)
+
+
+def test_set_aside_and_taken_back(full: Project) -> None:
+    item = items.list_items(full.id)[0]
+    assert items.exclude(item.id).excluded
+    assert items.count_items(full.id) == 19
+    assert [one.id for one in items.list_items(full.id, excluded=True)] == [item.id]
+    assert not items.exclude(item.id, False).excluded
+    assert items.count_items(full.id) == 20
+
+
+def test_classes_are_renamed_merged_and_removed(full: Project) -> None:
+    assert items.rename_class(full.id, "cat", "Cat") == "Cat"
+    with pytest.raises(StudioError, match="already a class 'dog'"):
+        items.rename_class(full.id, "Cat", "dog")
+    items.rename_class(full.id, "Cat", "dog", merge=True)
+    assert projects.summary(full.id).classes == {"dog": 20}
+    with pytest.raises(StudioError, match="no class 'Cat'"):
+        items.rename_class(full.id, "Cat", "bird")
+    assert items.delete_class(full.id, "dog") == 20
+    assert items.count_items(full.id, unlabelled=True) == 20
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_pictures_stay_quick(project: Project) -> None:
+    """Bounds are ten times what an idle machine takes, so that they speak of missing indexes, not of noise."""
+    count = 100_000
+    with store.session() as connection:
+        ids = [items.class_id_of(connection, project.id, f"class {number}") for number in range(20)]
+        rows = [
+            {
+                "id": n,
+                "project_id": project.id,
+                "name": f"{n}.jpg",
+                "path": f"/x/{n}.jpg",
+                "sha256": f"{n:064x}",
+                "width": 1,
+                "height": 1,
+                "split": "train",
+                "added": 0.0,
+            }
+            for n in range(1, count + 1)
+        ]
+        connection.execute(insert(store.items), rows)
+        marks = [{"item_id": n, "class_id": ids[n % 20], "kind": "class", "by": "import", "created": 0.0} for n in range(1, count + 1) if n % 10]
+        connection.execute(insert(store.marks), marks)
+    slow = {}
+    jobs = {
+        "summary": lambda: projects.summary(project.id),
+        "count": lambda: items.count_items(project.id),
+        "first page": lambda: items.list_items(project.id),
+        "last page": lambda: items.list_items(project.id, offset=count - 60),
+        "page of a class": lambda: items.list_items(project.id, label="class 7", offset=4000),
+        "count of a class": lambda: items.count_items(project.id, label="class 7"),
+        "unlabelled page": lambda: items.list_items(project.id, unlabelled=True),
+        "unlabelled": lambda: items.count_items(project.id, unlabelled=True),
+    }
+    for name, job in jobs.items():
+        begun = time.perf_counter()
+        job()
+        slow[name] = round(time.perf_counter() - begun, 3)
+    assert projects.summary(project.id).unlabelled == count // 10
+    assert max(slow.values()) < 1.0, slow
+    print(slow)
