@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 from engine import events, runs, workspace
 from engine.errors import StudioError
@@ -51,7 +50,20 @@ def train(job: Work) -> LastWord:
     )
     if outcome.kind == "paused":
         return None if job.told_to_go else events.Paused(step=outcome.step)
+    if run.path("best.safetensors").exists():
+        _export_best(job)
     return events.Ended(outcome=outcome.kind, metrics=outcome.metrics, seconds=job.seconds)
+
+
+def _export_best(job: Work) -> None:
+    """Write a run's ONNX file. Where that fails the run has still finished: its model is safe, and Ship can try again."""
+    from engine.export import models
+
+    job.emit(events.Phase(name="export", title="Writing the ONNX file and checking it", step=job.step))
+    try:
+        models.export_run(job.run)
+    except StudioError as error:
+        job.emit(events.Message(level="warning", text=f"The run is finished, but its ONNX file is not: {error}"))
 
 
 def estimate(job: Work) -> LastWord:
@@ -70,15 +82,18 @@ def import_pictures(job: Work) -> LastWord:
     from engine.data import importing
 
     asked = job.request
-    found = importing.import_path(
-        asked["project_id"],
-        Path(asked["path"]),
-        in_place=asked.get("in_place"),
-        report=job.progress,
-        should_stop=job.should_stop,
-    )
-    if job.should_stop():
-        return job.left()
+    try:
+        found = importing.import_path(
+            asked["project_id"],
+            Path(asked["path"]),
+            in_place=asked.get("in_place"),
+            report=job.progress,
+            should_stop=job.should_stop,
+        )
+    except StudioError:
+        if job.should_stop():
+            return job.left()
+        raise
     return job.finished(dataclasses.asdict(found))
 
 
@@ -87,46 +102,12 @@ def download(job: Work) -> LastWord:
     from engine.models import weights
 
     path = weights.download(job.request["backbone"], report=job.progress, should_stop=job.should_stop)
-    return job.left() if job.should_stop() else job.finished({"file": str(path)})
+    return job.finished({"file": str(path)}) if path else job.left()
 
 
 def export(job: Work) -> LastWord:
     """Make the file a user takes away: an ONNX file, a TensorRT engine or a deploy folder."""
-    run = runs.find(job.request["run_id"])
-    file = _EXPORTS[job.request["format"]](run, job, dict(job.request.get("options") or {}))
-    return job.finished({"file": str(file)})
+    from engine.export.jobs import run_export
 
-
-def _onnx(run: runs.Run, job: Work, options: dict[str, Any]) -> Path:  # noqa: ARG001
-    return exported_model(run)
-
-
-def exported_model(run: runs.Run) -> Path:
-    """Return a run's ONNX file.
-
-    Raises:
-        StudioError: if the run has none.
-    """
-    path = run.path("model.onnx")
-    if not path.exists():
-        raise StudioError(f"'{run.id}' has no finished model yet", "Wait until it has finished, or stop it and keep the best model.")
-    return path
-
-
-def _tensorrt(run: runs.Run, job: Work, options: dict[str, Any]) -> Path:
-    from engine.export import tensorrt
-
-    out = job.run.path("model.engine")
-    tensorrt.build_engine(exported_model(run), out, **options)
-    return out
-
-
-def _folder(run: runs.Run, job: Work, options: dict[str, Any]) -> Path:
-    from engine.export import folder
-
-    out = job.run.path(f"{run.id}.zip")
-    folder.deploy_folder(run, out, **options)
-    return out
-
-
-_EXPORTS = {"onnx": _onnx, "tensorrt": _tensorrt, "folder": _folder}
+    result = run_export(job.request, job.emit, job.should_stop, job.run.folder)
+    return job.finished(result) if result else job.left()

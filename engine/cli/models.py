@@ -70,5 +70,5 @@ def download(given: argparse.Namespace) -> Answer:
             said = time.monotonic()
             say(f"{done / 1e6:.0f} of {total / 1e6:.0f} MB")
 
-    path = weights.download(given.backbone, report=report, should_stop=lambda: False)
+    path = weights.download(given.backbone, report=report)
     return Answer({"backbone": given.backbone, "file": str(path)}, f"{path}")

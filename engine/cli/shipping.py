@@ -51,9 +51,9 @@ def predict(given: argparse.Namespace) -> Answer:
     from engine.data.images import open_rgb
     from engine.export.predictor import Predictor
 
-    path = Path(given.model) if given.model.lower().endswith(".onnx") else _model_of(given.model)
+    path = Path(given.model) if given.model.lower().endswith(".onnx") else runs.find(given.model).path("model.onnx")
     if not path.exists():
-        raise StudioError(f"there is no model file '{path}'", "Give a finished run, or an ONNX file that Graft wrote.")
+        raise StudioError(f"'{given.model}' has no model file yet", "Give a finished run, or an ONNX file that Graft wrote.")
     answers = Predictor(path).predict([open_rgb(file) for file in given.files], top=given.top)
     rows: list[dict[str, Any]] = [
         {"file": str(file), "top": [{"label": label, "probability": float(p)} for label, p in answer]}
@@ -61,9 +61,3 @@ def predict(given: argparse.Namespace) -> Answer:
     ]
     lines = [f"{row['file']}: " + ", ".join(f"{entry['label']} {share(entry['probability'])}" for entry in row["top"]) for row in rows]
     return Answer({"model": str(path), "predictions": rows}, "\n".join(lines))
-
-
-def _model_of(run_id: str) -> Path:
-    from engine.jobs import exported_model
-
-    return exported_model(runs.find(run_id))
