@@ -23,7 +23,22 @@ from typing import Any, Literal
 from engine import runs, workspace
 from engine.errors import StudioError
 
-__all__ = ["HEADS", "Backbone", "Head", "Optimized", "Start", "backbone", "backbones", "families", "measured_speed", "optimized", "resolve"]
+__all__ = [
+    "HEADS",
+    "Backbone",
+    "Head",
+    "Optimized",
+    "Start",
+    "backbone",
+    "backbones",
+    "downloaded_file",
+    "families",
+    "measured_speed",
+    "optimized",
+    "packaged_file",
+    "packaged_sha256",
+    "resolve",
+]
 
 Weights = Literal["packaged", "here", "downloadable", "absent"]
 Door = Literal["general", "optimized", "onnx", "run"]
