@@ -15,7 +15,7 @@ import torch
 from onnx import AttributeProto, GraphProto, NodeProto, numpy_helper
 from torch import Tensor
 
-from engine.models.own_onnx.operators import OPERATORS, OperatorError, Node, Operator, key
+from engine.models.own_onnx.operators import OPERATORS, Node, Operator, OperatorError, key
 from engine.models.own_onnx.operators.types import from_numpy
 
 __all__ = ["FAULTS", "Body", "Step", "compile_graph", "execute"]

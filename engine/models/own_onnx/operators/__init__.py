@@ -6,7 +6,7 @@ Names are ONNX's own; operators of other domains carry theirs ("com.microsoft.Ge
 from __future__ import annotations
 
 from engine.models.own_onnx.operators import attention, control, conv, loss, math, norm, quant, reduce, resize, rnn, shape, signal, types
-from engine.models.own_onnx.operators.node import OperatorError, Node, Operator
+from engine.models.own_onnx.operators.node import Node, Operator, OperatorError
 
 __all__ = ["FAMILIES", "OPERATORS", "OperatorError", "Node", "Operator", "key"]
 

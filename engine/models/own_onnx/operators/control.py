@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from engine.models.own_onnx.operators.node import OperatorError, Node, Operator, ints
+from engine.models.own_onnx.operators.node import Node, Operator, OperatorError, ints
 
 __all__ = ["OPERATORS"]
 

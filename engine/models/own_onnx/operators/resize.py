@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from engine.models.own_onnx.operators.node import OperatorError, Node, Operator, ints
+from engine.models.own_onnx.operators.node import Node, Operator, OperatorError, ints
 
 __all__ = ["OPERATORS"]
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from engine.models.own_onnx.operators.node import OperatorError, Node, Operator
+from engine.models.own_onnx.operators.node import Node, Operator, OperatorError
 
 __all__ = ["OPERATORS"]
 

@@ -13,7 +13,7 @@ import torch
 from onnx import TensorProto as T
 from torch import Tensor
 
-from engine.models.own_onnx.operators.node import OperatorError, Node, Operator
+from engine.models.own_onnx.operators.node import Node, Operator, OperatorError
 
 __all__ = ["OPERATORS", "TORCH_TYPES", "from_numpy", "to_type"]
 
