@@ -91,6 +91,6 @@ def overlay(picture: Image.Image, heat_HW: NDArray[np.float32], preprocessing: P
     colour_HWC = np.stack([np.interp(place, np.arange(len(COLOURS)), COLOURS[:, c]) for c in range(3)], -1)
     whole = np.asarray(base, np.float32) * (1.0 if preprocessing is None else 0.45)
     seen = np.asarray(base, np.float32)[top : top + side_h, left : left + side_w]
-    mix = strength * np.sqrt(share_HW1)
+    mix = strength * np.clip((share_HW1 - 0.1) / 0.4, 0, 1)
     whole[top : top + side_h, left : left + side_w] = seen * (1 - mix) + colour_HWC * mix
     return Image.fromarray(np.clip(whole, 0, 255).astype(np.uint8))

@@ -1,0 +1,51 @@
+"""What is said of a comparison."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from engine.evaluation.verdict import in_words, verdict
+
+
+@dataclass
+class Result:
+    other: str
+    wins: int
+    losses: int
+    corrected_p: float
+
+
+@pytest.mark.parametrize(
+    ("p", "words"),
+    [
+        (1.0, "more often than not (p = 1)"),
+        (0.34, "1 time in 3 (p = 0.34)"),
+        (0.001, "1 time in 1,000 (p = 0.001)"),
+        (1e-9, "less than 1 time in 10,000 (p < 0.0001)"),
+    ],
+)
+def test_p_values_in_words(p: float, words: str) -> None:
+    assert in_words(p) == words
+
+
+@pytest.mark.parametrize(
+    ("wins", "losses", "p", "ending"),
+    [
+        (0, 0, 1.0, "both get the same ones right."),
+        (4, 4, 1.0, "each gets 4 right that the other misses."),
+        (20, 2, 0.0001, "1 time in 10,000 (p = 0.0001), so it is hardly luck."),
+        (2, 1, 1.0, "happens by luck more often than not (p = 1), so it is not yet certain."),
+    ],
+)
+def test_of_two(wins: int, losses: int, p: float, ending: str) -> None:
+    assert verdict({"a": "A", "b": "B"}, "a", [Result("b", wins, losses, p)], [0.9, 0.8], 100).endswith(ending)
+
+
+def test_of_three() -> None:
+    words = verdict({"a": "A", "b": "B", "c": "C"}, "b", [Result("a", 9, 2, 0.13), Result("c", 30, 1, 0.0001)], [0.9, 0.95, 0.7], 120)
+    assert words == (
+        "B is the best of 3: 95.0% right of the 120 pictures all were tested on. It is better than C, and that is hardly luck. "
+        "Its lead over A (90.0%; by luck 1 time in 8 (p = 0.13)) is not yet certain."
+    )
