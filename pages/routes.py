@@ -45,6 +45,9 @@ DOWNLOADS = {
 SIZES = (96, 192, 384, 768)
 _PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 _UPLOAD = re.compile(r"[0-9a-f]{32}")
+_FORBIDDEN = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\/]')
+_LONGEST = 60  # letters, which may be four bytes each; file systems take 255 bytes
+_DEEPEST = 8
 _SPARE_BYTES = 512 << 20
 _PREVIEW_PX = 1024
 _FOREVER = "private, max-age=31536000, immutable"
@@ -56,22 +59,33 @@ def safe_name(name: str) -> str:
     >>> safe_name("../../etc/passwd"), safe_name("C:\\\\my cats.zip"), safe_name("..")
     ('passwd', 'my cats.zip', 'file')
     """
-    last = re.split(r"[/\\]", name)[-1]
-    clean = re.sub(r"[^\w .()+\-]", "_", last).strip(" .")
-    return clean[-120:] or "file"
+    return _safe_part(re.split(r"[/\\]", name)[-1]).lstrip(".") or "file"
+
+
+def _safe_part(part: str) -> str:
+    """Return one part of a path without what file systems forbid, short enough, and never '.' or '..'."""
+    clean = _FORBIDDEN.sub("_", part).rstrip(" .").lstrip(" ")
+    stem, dot, suffix = clean.rpartition(".")
+    return f"{stem[:_LONGEST]}{dot}{suffix[-16:]}" if stem else clean[:_LONGEST]
+
+
+def _safe_path(name: str) -> str:
+    """Return a relative path in which every part is safe: a dropped folder keeps its class folders."""
+    parts = [safe for part in name.split("/") if (safe := _safe_part(part))]
+    return "/".join(parts[-_DEEPEST:]) or "file"
 
 
 def upload_path(upload: str) -> Path:
-    """Return the file that an upload left.
+    """Return the file that an upload left, or the folder where it was several.
 
     Raises:
         StudioError: if there is none.
     """
     folder = workspace.uploads() / upload
     if _UPLOAD.fullmatch(upload) and folder.is_dir():
-        files = [path for path in folder.iterdir() if path.is_file() and not path.name.endswith(".part")]
-        if files:
-            return files[0]
+        inside = [path for path in folder.iterdir() if not path.name.endswith(".part")]
+        if inside:
+            return inside[0] if len(inside) == 1 and inside[0].is_file() else folder
     raise StudioError("this upload is no longer there", "Drop the file again.")
 
 
@@ -102,13 +116,14 @@ def _check_room(announced: int, limit: int) -> None:
 
 
 async def upload(request: Request) -> Response:
-    """Stream one file to disk, in constant memory: POST /graft/upload?name=NAME&purpose=PURPOSE."""
-    limit = LIMITS.get(request.query_params.get("purpose", ""))
-    if limit is None:
-        return _refused(StudioError("this upload has no known purpose", "Load the page again."), 400)
-    name = safe_name(request.query_params.get("name", ""))
+    """Stream one file to disk, in constant memory: POST /graft/upload?name=NAME&purpose=PURPOSE[&upload=ID to add it to an earlier one]."""
+    purpose, earlier = request.query_params.get("purpose", ""), request.query_params.get("upload", "")
+    limit = LIMITS.get(purpose)
+    folder = workspace.uploads() / (earlier or secrets.token_hex(16))
+    if limit is None or (earlier and (purpose != "pictures" or not _UPLOAD.fullmatch(earlier) or not folder.is_dir())):
+        return _refused(StudioError("this upload is not expected", "Load the page again."), 400)
+    name = _safe_path(request.query_params.get("name", "")) if purpose == "pictures" else safe_name(request.query_params.get("name", ""))
     announced = request.headers.get("content-length", "")
-    folder = workspace.uploads() / secrets.token_hex(16)
     try:
         _check_room(int(announced) if announced.isdigit() else 0, limit)
         count = await _stream(request, folder, name, limit)
@@ -124,16 +139,24 @@ async def upload(request: Request) -> Response:
 
 async def _stream(request: Request, folder: Path, name: str, limit: int) -> int:
     """Write a request's body beside its final name, then move it there. Return how many bytes came."""
-    folder.mkdir(parents=True)
     beside, count = folder / f"{name}.part", 0
+    beside.parent.mkdir(parents=True, exist_ok=True)
     async with await anyio.open_file(beside, "wb") as file:
         async for block in _blocks(request):
             count += len(block)
             if count > limit:
                 raise StudioError(f"this file is larger than {_size(limit)}", "Use a folder on this machine instead, or split the file.")
             await file.write(block)
-    beside.replace(folder / name)
+    beside.replace(_free(folder / name))
     return count
+
+
+def _free(path: Path) -> Path:
+    """Return the path, or one with a number where two names of an upload became the same."""
+    number = 2
+    while path.exists():
+        path, number = path.with_name(f"{path.stem} ({number}){path.suffix}"), number + 1
+    return path
 
 
 async def _blocks(request: Request, size: int = 1 << 20) -> AsyncIterator[bytes]:
