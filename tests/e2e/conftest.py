@@ -33,6 +33,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     started.home.mkdir()
     try:
         yield started.start()
+        assert started.torch_in_server() == []
     finally:
         started.stop()
         started.end_workers()

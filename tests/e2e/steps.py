@@ -87,6 +87,13 @@ class Studio:
         text = self.log.read_text() if self.log.exists() else ""
         return text if _TRACEBACK.search(text) else ""
 
+    def torch_in_server(self) -> list[str]:
+        """Return torch's libraries in the server's memory. There must never be any: only workers import it."""
+        if self.process is None or self.process.poll() is not None or not sys.platform.startswith("linux"):
+            return []
+        maps = Path(f"/proc/{self.process.pid}/maps").read_text()
+        return sorted({line.rsplit("/", 1)[-1] for line in maps.splitlines() if "libtorch" in line or "/torch/" in line or "libnvinfer" in line})
+
     def end_workers(self) -> None:
         """Ask every run that is still going to stop, and end this workspace's own worker processes."""
         import psutil
