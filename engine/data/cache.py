@@ -153,10 +153,9 @@ class _Filler:
         with self._changed:
             self._state[row] = _READY
             self.done += 1
-            last = self.done == len(self._entries)
+            if self.done == len(self._entries):
+                self._pool.submit(self._finish)  # flushing takes its time, and who waits for pixels need not wait for that
             self._changed.notify_all()
-        if last:
-            self._pool.submit(self._finish)  # flushing takes its time; nobody who waits for pixels waits for that
 
     def wait(self, rows: Iterable[int]) -> None:
         wanted = [int(row) for row in rows]

@@ -34,7 +34,7 @@ MAX_PIXELS = 120_000_000
 
 THUMBNAIL_SIZES = (96, 192, 384, 768)
 
-Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # Pillow itself warns from here and refuses from twice this
+Image.MAX_IMAGE_PIXELS = 2 * MAX_PIXELS  # Pillow's own fence, behind ours: it warns from here and refuses from twice this
 
 _UNREADABLE = (
     OSError,
