@@ -1,0 +1,269 @@
+"""Networks: a backbone (images in, pooled features out) and a head (features in, logits out), and their weights on disk.
+
+What there is to choose from is `engine.models.catalogue`'s; where weight files lie is `engine.models.weights`'; training is `engine.training`'s.
+
+Shapes: B pictures, C channels, H x W pixels, F features, K classes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import safetensors.torch
+import timm
+import torch
+from safetensors import SafetensorError, safe_open
+from timm.models._manipulate import group_with_matcher
+from torch import Tensor, nn
+
+from engine import runs, workspace
+from engine.errors import StudioError
+from engine.recipe import Recipe
+from engine.tasks import TASKS
+
+if TYPE_CHECKING:
+    from engine.models.catalogue import Start
+
+__all__ = ["ModelSpec", "Network", "build", "digest", "from_checkpoint", "from_start", "ready", "save"]
+
+ARCHITECTURES = {f"efficientnet_lite{i}": f"tf_efficientnet_lite{i}" for i in range(3)}
+"""Catalogue name -> timm's, where they differ: the packaged weights are TensorFlow's, with its 'same' padding."""
+
+_SPEC_KEY = "spec"
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """All that is needed to build a network again and to prepare its pictures. Plain JSON."""
+
+    backbone: str
+    head: str = "linear"
+    classes: tuple[str, ...] = ()
+    image_size: int = 224
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    interpolation: str = "bicubic"
+    crop_share: float = 0.875
+    dropout: float = 0.0
+    drop_path: float = 0.0
+    task: str = "image-classification"
+
+    def to_json(self) -> str:
+        """Return it as one line of JSON."""
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelSpec:
+        """Read it back; keys that a newer Graft wrote are passed over."""
+        row: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in json.loads(text).items()}
+        return cls(**{key: value for key, value in row.items() if key in cls.__dataclass_fields__})
+
+    @property
+    def cache_px(self) -> int:
+        """Side of the square that pictures are decoded to: its centre crop of image_size is exactly what the exported model sees."""
+        return max(self.image_size, round(self.image_size / self.crop_share))
+
+
+class Network(nn.Module):
+    """backbone: images [B, 3, H, W] -> features [B, F]; head: features -> logits [B, K]."""
+
+    def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        """Return the logits [B, K]."""
+        return self.head(self.backbone(images_BCHW))
+
+    def stages(self) -> list[list[str]]:
+        """Return the names of the backbone's weights and buffers, grouped by depth, the stage nearest the picture first."""
+        names = list(self.backbone.state_dict())
+        matcher = getattr(self.backbone, "group_matcher", None)
+        if matcher is None:
+            return [[name] for name in names]
+        groups = group_with_matcher(((name, None) for name in names), matcher(coarse=False), return_values=False, reverse=False)
+        return [groups[depth] for depth in sorted(groups)]
+
+    @property
+    def features(self) -> int:
+        """Number of features, F."""
+        return _width(self.backbone)
+
+
+def _width(backbone: nn.Module) -> int:
+    return int(getattr(backbone, "head_hidden_size", None) or backbone.num_features)  # type: ignore[arg-type]
+
+
+def _timm(name: str, image_size: int, drop_path: float) -> nn.Module:
+    """Build a timm backbone without weights. Options it does not know are left out."""
+    architecture = ARCHITECTURES.get(name, name)
+    if not timm.is_model(architecture.split(".")[0]):
+        raise StudioError(f"there is no backbone '{name}'", "Choose one from the Start page, or list them with: python -m engine starts")
+    config = timm.models.get_pretrained_cfg(architecture)
+    options: dict[str, Any] = {"drop_path_rate": drop_path} if drop_path else {}
+    if config is not None and config.fixed_input_size and config.input_size[-1] != image_size:
+        options["img_size"] = image_size
+    for dropped in ("", "drop_path_rate"):
+        try:
+            return timm.create_model(architecture, num_classes=0, **{key: value for key, value in options.items() if key != dropped})
+        except TypeError:
+            continue
+    raise StudioError(f"'{name}' cannot work on pictures of {image_size} px", "Set the picture size to 0, the size it was made for.")
+
+
+def build(spec: ModelSpec, *, pretrained: bool = False, seed: int = 0) -> Network:
+    """Build the network a spec describes.
+
+    Args:
+        spec: what to build.
+        pretrained: load the backbone's weights that lie on this machine; without any, or if False, weights are random.
+        seed: of the random weights.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        backbone = _timm(spec.backbone, spec.image_size, spec.drop_path)
+        head = TASKS[spec.task].build_head(spec.head, _width(backbone), len(spec.classes), spec.dropout)
+    if pretrained:
+        from engine.models import weights
+
+        path = weights.find(spec.backbone)
+        if path is not None:
+            _load_backbone(backbone, read_weights(path), path.name)
+    return Network(backbone, head)
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read a weight file: safetensors, or a packaged .pth of plain tensors. Nothing else is ever unpickled.
+
+    Raises:
+        StudioError: if the file is damaged.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        return dict(torch.load(path, map_location="cpu", weights_only=True))
+    except (SafetensorError, RuntimeError, ValueError, OSError, EOFError) as error:
+        raise StudioError(f"the weight file {path.name} is damaged", "Delete it and download it again, or reinstall its package.") from error
+
+
+def _load_backbone(backbone: nn.Module, found: Mapping[str, Tensor], source: str) -> None:
+    """Copy weights in: by name where the names agree, else by order (the packaged files name the same tensors differently)."""
+    own = backbone.state_dict()
+    if set(own) <= set(found):
+        matched = {name: found[name] for name in own}
+    else:
+        matched = dict(zip(own, found.values(), strict=False))
+    wrong = [name for name, tensor in own.items() if name not in matched or matched[name].shape != tensor.shape]
+    if wrong:
+        raise StudioError(f"the weights in {source} do not fit the network ({len(wrong)} of {len(own)} tensors, first '{wrong[0]}')", "Choose other weights.")
+    backbone.load_state_dict(matched)
+
+
+def ready(spec: ModelSpec, path: Path) -> Network:
+    """Build a packaged classifier with the classes it was trained on: its backbone and its own last layer.
+
+    Args:
+        spec: with `classes` in the order of the file's outputs.
+        path: the packaged weight file, whose last two tensors are the classifier's weight and bias.
+    """
+    network = build(replace(spec, head="linear"))
+    found = read_weights(path)
+    _load_backbone(network.backbone, found, path.name)
+    weight, bias = list(found.values())[-2:]
+    linear = list(network.head.modules())[-1]
+    assert isinstance(linear, nn.Linear)
+    assert weight.shape == linear.weight.shape, (weight.shape, linear.weight.shape)
+    linear.load_state_dict({"weight": weight, "bias": bias})
+    return network.eval()
+
+
+def from_start(start: Start, recipe: Recipe, classes: Sequence[str]) -> tuple[Network, ModelSpec, str]:
+    """Build the network that a recipe starts from.
+
+    Returns:
+        The network, its spec, and where its weights come from: 'pretrained', 'scratch', 'run' or 'run and head'.
+
+    Raises:
+        StudioError: if the starting point cannot be trained, or its files are missing or damaged.
+    """
+    if start.door == "onnx":
+        raise StudioError("training from your own ONNX file is not part of this version", "Choose another door on the Start page.")
+    if start.run_id:
+        return _from_run(start, recipe, tuple(classes))
+    from engine.models import catalogue, weights
+
+    row = catalogue.backbone(start.backbone)
+    spec = ModelSpec(
+        backbone=row.name,
+        head=start.head or "linear",
+        classes=tuple(classes),
+        image_size=recipe.image_size or row.image_size,
+        mean=tuple(row.mean),
+        std=tuple(row.std),
+        interpolation=row.interpolation,
+        crop_share=row.crop_share,
+        dropout=recipe.dropout,
+        drop_path=recipe.drop_path,
+        task=recipe.task,
+    )
+    return build(spec, pretrained=True, seed=recipe.seed), spec, "pretrained" if weights.find(row.name) else "scratch"
+
+
+def _from_run(start: Start, recipe: Recipe, classes: tuple[str, ...]) -> tuple[Network, ModelSpec, str]:
+    """Take over the first share of a finished run's network; what lies deeper comes from the original backbone.
+
+    The head is taken over as well when the classes are the same and the whole network is.
+    """
+    assert start.run_id
+    earlier, old = from_checkpoint(runs.find(start.run_id).path("best.safetensors"))
+    spec = replace(old, classes=classes, image_size=recipe.image_size or old.image_size, dropout=recipe.dropout, drop_path=recipe.drop_path, task=recipe.task)
+    network = build(spec, pretrained=recipe.reuse_depth < 1, seed=recipe.seed)
+    stages = network.stages()
+    taken = {name for stage in stages[: round(recipe.reuse_depth * len(stages))] for name in stage}
+    kept = {name: tensor for name, tensor in earlier.backbone.state_dict().items() if name in taken}
+    own = network.backbone.state_dict()
+    network.backbone.load_state_dict({**own, **{name: tensor for name, tensor in kept.items() if own[name].shape == tensor.shape}})
+    if old.classes != classes or recipe.reuse_depth < 1:
+        return network, spec, "run"
+    network.head.load_state_dict(earlier.head.state_dict())
+    return network, spec, "run and head"
+
+
+def save(weights: Mapping[str, Tensor], spec: ModelSpec, path: Path) -> None:
+    """Write a network's weights with its spec, atomically, as safetensors."""
+    content = {name: tensor.detach().to("cpu", copy=False).contiguous() for name, tensor in weights.items()}
+    with workspace.replacing(path) as beside:
+        beside.write_bytes(safetensors.torch.save(content, {_SPEC_KEY: spec.to_json()}))
+
+
+def from_checkpoint(path: Path) -> tuple[Network, ModelSpec]:
+    """Build the network saved at `path`, in evaluation mode.
+
+    Raises:
+        StudioError: if the file is missing or damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            spec = ModelSpec.from_json((file.metadata() or {})[_SPEC_KEY])
+        network = build(spec)
+        network.load_state_dict(safetensors.torch.load_file(path))
+    except FileNotFoundError as error:
+        raise StudioError(f"there is no trained model at {path.parent.name}/{path.name}", "Let the run finish, or choose another one.") from error
+    except (SafetensorError, RuntimeError, ValueError, KeyError, TypeError, OSError) as error:
+        raise StudioError(f"the trained model {path.parent.name}/{path.name} is damaged", "Train again, or restore the file from a backup.") from error
+    return network.eval(), spec
+
+
+def digest(module: nn.Module) -> str:
+    """Return a short name of a module's weights: the sha256 of their names and bytes."""
+    state = hashlib.sha256()
+    for name, tensor in module.state_dict().items():
+        state.update(name.encode())
+        state.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return state.hexdigest()[:32]

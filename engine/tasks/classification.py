@@ -1,0 +1,85 @@
+"""Sorting pictures into classes: heads, loss, metrics, predictions (probabilities [N, K]). Torch is imported only inside the methods."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from engine.evaluation import metrics, report
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+
+__all__ = ["Classification"]
+
+
+class Classification:
+    """One class a picture. Targets: class indices int64 [N]; of a blended batch, shares of classes float [B, K]."""
+
+    name = "image-classification"
+    title = "Sort pictures into classes"
+    words = "Each picture belongs to one class; the model learns to tell which."
+    metric = "accuracy"
+    metric_titles: Mapping[str, str] = {
+        "accuracy": "Accuracy",
+        "macro_f1": "Macro F1",
+        "loss": "Loss",
+        "top5_accuracy": "Top-5 accuracy",
+        "ece": "Calibration error",
+    }
+    mixes = True
+
+    def build_head(self, kind: str, features: int, classes: int, dropout: float) -> nn.Module:
+        """Return a linear, MLP or cosine head: features [B, F] -> logits [B, K]."""
+        from engine.tasks.heads import HEADS
+
+        return HEADS[kind](features, classes, dropout)
+
+    def targets(self, manifest: Mapping[str, Any]) -> NDArray[np.int64]:
+        """Return the class indices of all pictures."""
+        return np.array([item["label"] for item in manifest["items"]], np.int64)
+
+    def weights(self, targets: NDArray[np.int64], rows: NDArray[Any], classes: int) -> NDArray[np.float64]:
+        """Weigh each picture by one over its class's size."""
+        counts_K = np.bincount(targets[rows], minlength=classes)
+        weights_N = 1.0 / counts_K[targets[rows]]
+        return weights_N / weights_N.mean()
+
+    def batch(self, targets: NDArray[np.int64], rows: NDArray[Any], device: torch.device) -> Tensor:
+        """Return the class indices of some pictures on the device."""
+        import torch
+
+        return torch.from_numpy(targets[rows]).to(device, non_blocking=True)
+
+    def mix(self, targets: Tensor, partner: Tensor, share: Tensor, classes: int) -> Tensor:
+        """Return shares of classes [B, K]."""
+        import torch
+
+        own_BK = torch.nn.functional.one_hot(targets, classes).to(share.dtype)
+        return own_BK * share[:, None] + own_BK[partner] * (1 - share[:, None])
+
+    def loss(self, outputs: Tensor, targets: Tensor, *, smoothing: float = 0.0, weights: Tensor | None = None) -> Tensor:
+        """Return the cross-entropy."""
+        import torch.nn.functional as F
+
+        if weights is None:
+            return F.cross_entropy(outputs.float(), targets, label_smoothing=smoothing)
+        losses_B = F.cross_entropy(outputs.float(), targets, label_smoothing=smoothing, reduction="none")
+        return (losses_B * weights).mean()
+
+    def decode(self, outputs: Tensor) -> NDArray[np.float32]:
+        """Return probabilities [B, K]."""
+        return outputs.float().softmax(1).cpu().numpy()
+
+    def metrics(self, targets: NDArray[np.int64], rows: NDArray[Any], predictions: NDArray[Any]) -> dict[str, float]:
+        """Return accuracy, macro F1, loss and the rest of the headline."""
+        return metrics.headline(targets[rows], predictions)
+
+    def report(self, manifest: Mapping[str, Any], rows: NDArray[Any], predictions: NDArray[Any], split: str, **extra: Any) -> dict[str, Any]:
+        """Return report.json (see `engine.evaluation.report`)."""
+        items = [manifest["items"][row] for row in rows]
+        return report.make_report(manifest, np.array([item["id"] for item in items]), np.array([item["label"] for item in items]), predictions, split, **extra)

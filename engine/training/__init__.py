@@ -1,0 +1,1 @@
+"""Training: dry run, phases, loop, checkpoints. No prints; reports through `emit`, asks `wish` between steps."""

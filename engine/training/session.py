@@ -1,0 +1,372 @@
+"""One training from its starting point to its report: read -> features -> head -> fine-tune -> evaluate; and the dry run that foretells it.
+
+It joins the parts of this package and writes only the files it is given. Exporting the model is the worker's.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from engine import devices, events, workspace
+from engine.data import cache
+from engine.evaluation import report
+from engine.events import Event, Message, Phase, Usable
+from engine.models import build
+from engine.models.build import ModelSpec, Network
+from engine.recipe import Recipe
+from engine.tasks import TASKS
+from engine.training import checkpoint, head, tune
+from engine.training.features import Extractor
+from engine.training.fit import Loop, Position, out_of_memory
+from engine.training.plan import Plan, Trial, Unfinished, as_values, for_features, for_training
+
+if TYPE_CHECKING:
+    from engine.models.catalogue import Start
+
+__all__ = ["Files", "Outcome", "estimate", "train"]
+
+Wish = Callable[[], str | None]
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where a training writes."""
+
+    folder: Path
+
+    @property
+    def best(self) -> Path:
+        """The weights that are kept."""
+        return self.folder / "best.safetensors"
+
+    @property
+    def last(self) -> Path:
+        """The newest checkpoint."""
+        return self.folder / "last.safetensors"
+
+    @property
+    def plan(self) -> Path:
+        """What the dry run chose."""
+        return self.folder / "plan.json"
+
+    @property
+    def predictions(self) -> Path:
+        """Answers on held-out pictures."""
+        return self.folder / "predictions.npz"
+
+    @property
+    def report(self) -> Path:
+        """What the answers amount to."""
+        return self.folder / "report.json"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a training ended, after how many steps, and its headline figures."""
+
+    kind: Literal["finished", "stopped", "paused"]
+    step: int = 0
+    metrics: dict[str, float | None] = field(default_factory=dict)
+
+
+class _Left(Exception):  # noqa: N818 (not an error: the user asked to leave before there was anything to keep)
+    pass
+
+
+def train(*, recipe: Recipe, manifest: Mapping[str, Any], start: Start, files: Files, emit: Callable[[Event], None], wish: Wish, pressed_t: float) -> Outcome:
+    """Train, or go on training where `files` hold a checkpoint.
+
+    Args:
+        recipe: what the user set.
+        manifest: the data-set version (see `engine.data.versions`).
+        start: the resolved starting point.
+        files: where to write, and to go on from.
+        emit: hears events.
+        wish: asked between steps; 'stop' keeps the best, 'pause' saves and leaves.
+        pressed_t: when the user pressed Train, in seconds since the epoch.
+
+    Raises:
+        StudioError: if data, starting point or settings make it impossible, or the disk is full.
+    """
+    with checkpoint.Keeper() as keeper:
+        session = _Session(recipe, manifest, start, files, emit, wish, pressed_t, keeper)
+        try:
+            return session.run()
+        except (_Left, Unfinished):
+            return Outcome("stopped" if wish() == "stop" else "paused", session.at.step)
+        finally:
+            session.close()
+
+
+class _Session:
+    """The phases, in order, and what they hand on to each other."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        manifest: Mapping[str, Any],
+        start: Start,
+        files: Files,
+        emit: Callable[[Event], None],
+        wish: Wish,
+        pressed_t: float,
+        keeper: checkpoint.Keeper,
+    ) -> None:
+        self.recipe, self.manifest, self.start, self.files = recipe, manifest, start, files
+        self.emit, self.wish, self.pressed_t, self.keeper = emit, wish, pressed_t, keeper
+        self.task = TASKS[recipe.task]
+        self.targets = self.task.targets(manifest)
+        self.seconds: dict[str, float] = {}
+        self.at = Position()
+        self.tensors, position, damaged = checkpoint.load(files.last)
+        if self.tensors is not None:
+            self.at = Position(**position)
+        if damaged:
+            emit(Message(level="warning", text="The newest checkpoint is damaged; going on from the one before it."))
+            emit(events.Started(pid=os.getpid(), device=devices.choose(recipe.device), step=self.at.step))
+        self.plan = Plan.from_json(workspace.read_json(files.plan)) if files.plan.exists() else None
+        threads = self.plan.threads if self.plan else recipe.threads or tune.usable_cores()
+        tune.prepare(threads)
+        self.device = torch.device(devices.choose(recipe.device))
+        self.network, self.spec, self.origin = build.from_start(start, recipe, manifest["classes"])
+        self.trial = Trial(self.network, self.spec, recipe, self.device, threads, self.leave)
+        self.data = cache.filling(manifest, asdict(self.spec))
+
+    def leave(self) -> bool:
+        """Tell whether the user wants it to leave."""
+        return bool(self.wish())
+
+    def close(self) -> None:
+        """Let go of the pictures."""
+        self.data.close()
+
+    def run(self) -> Outcome:
+        """Go through the phases that are still to be done."""
+        if self.origin == "scratch" and self.tensors is None:
+            self.emit(
+                Message(level="warning", text=f"There are no pretrained weights of {self.start.title} here: it starts from scratch and needs many pictures.")
+            )
+        self._check_settings()
+        if self.recipe.phases != "all" and self.tensors is None:
+            self._learn_head()
+        ended: str = "done"
+        if self.recipe.phases != "head":
+            ended = self._finetune()
+        if ended == "pause":
+            return Outcome("paused", self.at.step)
+        return Outcome("stopped" if ended == "stop" else "finished", self.at.step, self._evaluate(stopped=ended == "stop"))
+
+    def _check_settings(self) -> None:
+        """Say which settings have no effect."""
+        changed = self.recipe.model_dump(exclude_defaults=True)
+        without = ("epochs", "lr_backbone", "schedule", "warmup", "ema", "mixup", "cutmix", "patience", "freeze_depth", "optimizer", "clip_norm")
+        idle = [Recipe.model_fields[key].title or key for key in without if key in changed]
+        if self.recipe.phases == "head" and idle:
+            self.emit(Message(level="info", text=f"Only the head learns in this run, so these settings have no effect: {', '.join(idle)}."))
+        if self.start.run_id and self.origin == "run" and self.recipe.reuse_depth == 1:
+            self.emit(Message(level="info", text="The classes differ from the earlier run's, so the last layers are new."))
+
+    def _phase(self, name: str, title: str) -> None:
+        self.emit(Phase(name=name, title=title, step=self.at.step))
+        self.seconds[name] = time.monotonic()
+
+    def _over(self, name: str) -> None:
+        self.seconds[name] = time.monotonic() - self.seconds[name]
+
+    def _planned(self, plan: Plan) -> Plan:
+        """Keep the plan with the run, so that it goes on exactly so after an interruption."""
+        if plan != self.plan:
+            workspace.write_json(self.files.plan, as_values(plan))
+            self.emit(events.Plan(values=as_values(plan)))
+        self.plan = plan
+        return plan
+
+    def _extractor(self) -> Extractor:
+        return Extractor(self.network.backbone, self.spec, self.data, self.manifest, self.device, self.emit, self.leave)
+
+    def _features(self, extractor: Extractor, rows: NDArray[Any], precision: str, layout: str) -> Tensor:
+        found = extractor(rows, precision, layout)
+        if found is None:
+            raise _Left
+        return found
+
+    def _learn_head(self) -> None:
+        """Read, compute features, learn the head; from here on there is a model worth keeping."""
+        self._phase("read", "Reading pictures")
+        plan = self.plan or self._planned(for_features(self.trial))
+        self._over("read")
+        self._phase("features", "Looking at every picture once")
+        rows, extractor = self.data.rows, self._extractor()
+        both_NF = self._features(extractor, np.concatenate([rows["train"], rows["val"]]), plan.frozen_precision, plan.frozen_layout)
+        train_NF, val_NF = both_NF[: len(rows["train"])], both_NF[len(rows["train"]) :]
+        self._over("features")
+        self._phase("head", "Learning the new last layers")
+        later = 0 if self.recipe.phases == "head" else self.recipe.epochs * max(1, len(train_NF) // (self.recipe.batch_size or 32))
+        lesson = head.Lesson(
+            self.task, self.targets, len(self.spec.classes), self.recipe, rows["train"], train_NF, rows["val"], val_NF, self.emit, self.leave, later
+        )
+        steps = head.learn(self.network.head, lesson)
+        if steps is None:
+            raise _Left
+        metrics = lesson.metrics(self.network.head)
+        self.at = Position(step=steps, best=list(head.score(metrics, self.task)) if len(rows["val"]) else [])
+        build.save(self.network.state_dict(), self.spec, self.files.best)
+        self._over("head")
+        shown: dict[str, float | None] = {**metrics}
+        self.emit(Usable(seconds=time.time() - self.pressed_t, metrics=shown))
+
+    def _finetune(self) -> str:
+        """Train everything that is not frozen, gently, from the head on."""
+        if self.leave() and self.files.best.exists():
+            return "stop" if self.wish() == "stop" else self._pause()
+        plan = self._training_plan()
+        if self.origin == "scratch" and self.tensors is None:  # the head was learnt on features that the first steps will overturn
+            self.network.head = build.build(self.spec, seed=self.recipe.seed).head
+        if not self.at.done:
+            self._phase("finetune", "Fine-tuning")
+        loop = Loop(
+            self.network, self.spec, self.task, self.targets, self.data, self.recipe, plan, self.device, self._emit, self.wish, self._keep_best, self._keep_last
+        )
+        if self.tensors is not None:
+            loop.restore(self.tensors)
+            self.tensors = None
+        elif not self.at.update:
+            self.at.accumulate = plan.accumulate
+        try:
+            ended = loop.run(self.at)
+        except (RuntimeError, MemoryError) as error:
+            if out_of_memory(error):
+                raise _too_little_memory() from error
+            raise
+        finally:
+            if "finetune" in self.seconds:
+                self._over("finetune")
+        self.keeper.wait()
+        return ended
+
+    def _pause(self) -> str:
+        return "pause"
+
+    def _emit(self, event: Event) -> None:
+        """Pass an event on; the first finished epoch of a run without a head phase makes it usable."""
+        self.emit(event)
+        if isinstance(event, events.Epoch) and event.epoch == 1 and self.recipe.phases == "all":
+            self.keeper.wait()
+            self.emit(Usable(seconds=time.time() - self.pressed_t, metrics=event.metrics))
+
+    def _training_plan(self) -> Plan:
+        plan = self.plan
+        if plan is None or not plan.precision:
+            plan = self._planned(for_training(self.trial, plan or for_features(self.trial), len(self.data.rows["train"])))
+        return plan
+
+    def _keep_best(self, weights: dict[str, Tensor]) -> None:
+        self.keeper.put(build.save, weights, self.spec, self.files.best)
+
+    def _keep_last(self, tensors: dict[str, Tensor], position: dict[str, Any]) -> None:
+        self.keeper.put(checkpoint.save, self.files.last, tensors, position)
+
+    def _evaluate(self, *, stopped: bool) -> dict[str, float | None]:
+        """Let the kept model answer on held-out pictures, in full precision, as it will be shipped."""
+        if not self.files.best.exists():
+            return {}
+        self._phase("evaluate", "Answering on pictures it has never seen")
+        best, _ = build.from_checkpoint(self.files.best)
+        self.network = best.to(self.device)
+        rows = self.data.rows
+        split = next(name for name in ("test", "val", "train") if len(rows[name]))
+        wish, self.wish = self.wish, (lambda: None) if stopped else self.wish
+        extractor = self._extractor()
+        answers = {name: self._answers(best, extractor, rows[name]) for name in {split, "val"} if len(rows[name])}
+        self.wish = wish
+        self._over("evaluate")
+        found = self._report(split, answers)
+        report.write_predictions(self.files.predictions, self.data.item_ids_N[rows[split]], self.data.labels_N[rows[split]], answers[split])
+        workspace.write_json(self.files.report, found)
+        metrics = found["metrics"]
+        return {"accuracy": metrics["accuracy"], "macro_f1": metrics["macro_f1"], "val_accuracy": found["val_metrics"].get("accuracy")}
+
+    def _answers(self, network: Network, extractor: Extractor, rows: NDArray[Any]) -> NDArray[Any]:
+        features_NF = self._features(extractor, rows, "fp32", "channels_last")
+        return head.predict(network.head, features_NF.to(self.device), self.task)
+
+    def _report(self, split: str, answers: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+        val = (self.data.labels_N[self.data.rows["val"]], answers["val"]) if "val" in answers else None
+        start = {key: getattr(self.start, key) for key in ("door", "key", "title", "licence", "origin")}
+        return self.task.report(
+            self.manifest,
+            self.data.rows[split],
+            answers[split],
+            split,
+            val=val,
+            start={**start, "weights": self.origin},
+            plan=as_values(self.plan) if self.plan else {},
+            seconds={**{key: round(value, 3) for key, value in self.seconds.items()}, "total": round(time.time() - self.pressed_t, 3)},
+            best_phase="finetune" if self.at.best_epoch else "head",
+        )
+
+
+def _too_little_memory() -> Exception:
+    from engine.errors import StudioError
+
+    return StudioError("the machine ran out of memory even with a single picture at a time", "Choose smaller pictures or a smaller backbone.")
+
+
+def estimate(*, recipe: Recipe, manifest: Mapping[str, Any], start: Start, emit: Callable[[Event], None], wish: Wish) -> dict[str, Any]:
+    """Foretell time and memory of a run, from a few steps; measured once for each network and machine, then known.
+
+    Returns:
+        seconds, steps, images_per_s, memory_mb, batch_size, precision, layout, threads, table; empty if told to leave.
+    """
+    threads = recipe.threads or tune.usable_cores()
+    tune.prepare(threads)
+    device = torch.device(devices.choose(recipe.device))
+    network, spec, _ = build.from_start(start, recipe, manifest["classes"])
+    trial = Trial(network, spec, recipe, device, threads, lambda: bool(wish()))
+    counts = {name: sum(item["split"] == name for item in manifest["items"]) for name in ("train", "val", "test")}
+    try:
+        plan = for_features(trial)
+        if recipe.phases != "head":
+            plan = for_training(trial, plan, counts["train"])
+    except Unfinished:
+        return {}
+    emit(events.Plan(values=as_values(plan)))
+    return {**as_values(plan), **_foretold(recipe, spec, plan, counts)}
+
+
+_DECODED_PER_S = 400.0
+_OVERHEAD_S = 2.5
+
+
+def _foretold(recipe: Recipe, spec: ModelSpec, plan: Plan, counts: Mapping[str, int]) -> dict[str, Any]:
+    """Add up what the phases will take."""
+    total = sum(counts.values())
+    seconds = {"read": total / _DECODED_PER_S, "features": 0.0, "finetune": 0.0, "evaluate": (counts["val"] + counts["test"]) / (plan.frozen_images_per_s / 2)}
+    steps = 0
+    if recipe.phases != "all":
+        seconds["features"] = (counts["train"] + counts["val"]) / plan.frozen_images_per_s
+    if recipe.phases != "head":
+        steps = recipe.epochs * max(1, counts["train"] // plan.batch_size)
+        seconds["finetune"] = recipe.epochs * (counts["train"] / plan.images_per_s + counts["val"] / plan.frozen_images_per_s)
+    whole = sum(seconds.values()) + _OVERHEAD_S
+    values = replace(plan, table=()) if recipe.phases == "head" else plan
+    return {
+        "seconds": round(whole, 1),
+        "phases": {key: round(value, 1) for key, value in seconds.items()},
+        "steps": steps,
+        "images_per_s": plan.images_per_s if recipe.phases != "head" else plan.frozen_images_per_s,
+        "precision": plan.precision or plan.frozen_precision,
+        "layout": plan.layout or plan.frozen_layout,
+        "image_size": spec.image_size,
+        "table": list(values.table),
+    }
