@@ -2,8 +2,8 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := run
 
-# The newest Python at hand that is new enough, unless PYTHON says which.
-PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3.14 python3 python; do \
+# The first Python at hand that is new enough, unless PYTHON says which.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	"$$p" -c 'import sys; raise SystemExit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$p"; break; }; done)
 PY := .venv/bin/python
 PORT ?= 8501
@@ -25,14 +25,14 @@ install: .venv/installed
 
 .venv/installed: requirements.txt
 	@test -n "$(PYTHON)" || { echo "Graft needs Python 3.11 or newer, and found none. Install it from python.org, or say where it is: make run PYTHON=/path/to/python3"; exit 1; }
-	@test -x $(PY) || "$(PYTHON)" -m venv .venv
+	@$(PY) -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear .venv
 	@echo "Installing Graft's requirements (the first time takes some minutes)"
 	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
 .venv/installed-dev: requirements-dev.txt requirements.txt
 	@test -n "$(PYTHON)" || { echo "Graft needs Python 3.11 or newer, and found none. Install it from python.org, or say where it is: make test PYTHON=/path/to/python3"; exit 1; }
-	@test -x $(PY) || "$(PYTHON)" -m venv .venv
+	@$(PY) -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear .venv
 	@echo "Installing what the tests need (the first time takes some minutes)"
 	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@ .venv/installed
