@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import streamlit as st
@@ -149,7 +149,7 @@ def _matrix(run: Run, report: dict[str, Any], predictions: Predictions) -> None:
         st.caption(f"There are no {what}.")
         return
     st.markdown(f"{len(found):,} {what}")
-    tone = "right" if true == predicted else "wrong"
+    tone: Literal["right", "wrong"] = "right" if true == predicted else "wrong"
     sure = dict(zip(predictions.item_ids.tolist(), predictions.probabilities[:, predicted].tolist(), strict=True))
     _wall(run, [Tile(item, f"said {names[predicted]}", f"{percent(sure[item], 0)} sure", tone) for item in found], key=f"cell-{true}-{predicted}")
 

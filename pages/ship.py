@@ -9,13 +9,12 @@ from typing import Any
 import streamlit as st
 
 from engine import workspace
+from engine.export import card
 from engine.export.tensorrt import PRECISIONS, TARGETS
-from engine.recipe import PRESETS, Recipe
 from engine.runs import Run, read_report
 from pages.parts import state as ui
 from pages.parts.jobs import find_job, outcome, start_job
 from pages.parts.run_picker import finished_runs, pick_run
-from pages.parts.text import quoted
 from pages.parts.wording import amount, percent, share_range
 
 
@@ -36,11 +35,11 @@ def main() -> None:
         ui.select(run=run.id)
     report = read_report(run) or {}
     st.caption(f"{percent(report['metrics']['accuracy'])} right on held-out pictures; on new ones expect {share_range(*report['accuracy_interval'])}.")
-    with st.grid("auto", min_column_width=280, gap="medium"):
+    with st.grid("auto", min_column_width=230, gap="medium"):
         for draw in (_onnx, _folder, _tensorrt):
             with st.container(border=True, height="stretch"):
                 draw(run)
-    _card(run)
+    _card(run, project.name)
     _reproduce(run, project.name)
     ui.shell_command(
         f"python -m engine export {run.id} --format onnx -o model.onnx\n"
@@ -134,13 +133,13 @@ def _follow(run: Run, kind: str, job: Run) -> None:
     st.fragment(tick, run_every=1.0)()
 
 
-def _card(run: Run) -> None:
-    with st.expander("Model card", icon=":material/description:", on_change="rerun", key="card") as card:
-        if not card.open:
+def _card(run: Run, project: str) -> None:
+    with st.expander("Model card", icon=":material/description:", on_change="rerun", key="card") as box:
+        if not box.open:
             return
         from engine.export.folder import model_card
 
-        st.markdown(model_card(run))
+        st.markdown(model_card(run, project_name=project))
 
 
 def _reproduce(run: Run, project: str) -> None:
@@ -148,22 +147,13 @@ def _reproduce(run: Run, project: str) -> None:
         recipe = run.recipe
         version = json.loads(run.path("version.json").read_bytes())
         st.markdown("The same recipe, data and seed give the same model on the same machine.")
-        st.code(_command(recipe, project), language="bash", wrap_lines=True)
+        st.code(card.command(recipe, project), language="bash", wrap_lines=True)
         st.caption(f"Data version `{version['id'][:12]}`: {len(version['items']):,} pictures, {len(version['classes'])} classes.")
         content = json.dumps(recipe.model_dump(), indent=1)
         st.json(recipe.model_dump(), expanded=False)
         st.download_button(
             "Download the recipe", content, file_name=f"{run.id}-recipe.json", mime="application/json", icon=":material/download:", on_click="ignore"
         )
-
-
-def _command(recipe: Recipe, project: str) -> str:
-    """Return the shell command that trains the same model again: only what differs from the preset is named."""
-    plain = Recipe.model_validate({**PRESETS[recipe.preset].values, "preset": recipe.preset})
-    changed = {key: value for key, value in recipe.model_dump().items() if key not in ("name", "start", "preset", "task") and value != getattr(plain, key)}
-    words = ["python -m engine train", f"--project {quoted(project)}", f"--start {quoted(recipe.start)}", f"--preset {recipe.preset}"]
-    words += [f"--set {quoted(f'{key}={value}')}" for key, value in changed.items()]
-    return " ".join([*words, "--wait"])
 
 
 with ui.guard():

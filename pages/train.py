@@ -46,7 +46,10 @@ def _watched(project: Project, listed: list[Run], states: dict[str, State]) -> R
     run = ui.current_run()
     if run is not None and run.project_id == project.id:
         return run
-    return next((run for run in listed if states[run.id] in ACTIVE), None)
+    at_work = next((run for run in listed if states[run.id] in ACTIVE), None)
+    if at_work is not None:
+        ui.select(run=at_work.id)  # so that the page stays with it when it ends
+    return at_work
 
 
 def _prepare_new(project: Project) -> None:
@@ -78,12 +81,11 @@ def _setup(project: Project, listed: list[Run], states: dict[str, State]) -> Non
     recipe = _recipe(project, goal)
     with right:
         place = st.container(border=True)
-        if recipe is not None:
-            with st.container(border=True):
-                preview(project, recipe)
     with left:
         if st.button("Start training", type="primary", icon=":material/play_arrow:", key="start", width="stretch", disabled=recipe is None):
             _start(project, recipe)
+    if recipe is not None:
+        preview(project, recipe)
     busy = any(state in ACTIVE for state in states.values())
     with place:
         _estimate(project, recipe, listed, states, busy)

@@ -19,10 +19,10 @@ from pages.parts.paste import pasted_picture
 from pages.parts.picture_wall import Tile, picture_wall
 from pages.parts.run_picker import finished_runs
 from pages.parts.why import digest_of, heat_over, spoken
-from pages.parts.wording import amount
 
 MOST_MODELS = 4
 LARGEST_PX = 1600
+PER_WALL = 6
 SOURCES = {
     "project": ":material/photo_library: A picture of this project",
     "drop": ":material/upload: Drop a file",
@@ -111,31 +111,36 @@ def _opened(content: bytes, name: str) -> Given:
 
 def _from_project(project: Project) -> Given | None:
     """Offer held-out pictures where there are any: a model must not be tried on what it learned from."""
-    split = "test" if items.count_items(project.id, split="test") else "val" if items.count_items(project.id, split="val") else None
-    total = items.count_items(project.id, split=split)
+    split = next((one for one in ("test", "val") if items.count_items(project.id, split=one)), None)
     turn = int(st.session_state.get("try-turn", 0))
-    per_wall = 8
-    # one picture in every `total / per_wall`, so that all classes come by
-    spread = max(1, total // per_wall)
-    shown = [row for place in range(min(per_wall, total)) for row in items.list_items(project.id, split=split, offset=(place * spread + turn) % total, limit=1)]
-    if st.session_state.get("try-item") is None and shown:
-        st.session_state["try-item"] = shown[0].id
-    with st.container(horizontal=True, vertical_alignment="center"):
-        kind = {"test": "test picture", "val": "validation picture"}.get(split or "", "picture")
-        st.caption(f"{amount(total, kind)}{', none of which took part in training' if split == 'test' else ''}.")
-        if st.button("Others", icon=":material/shuffle:", key="try-others", type="tertiary"):
-            st.session_state["try-turn"] = turn + max(1, spread // 3) + 1
-            st.rerun()
-    picked = picture_wall([Tile(row.id, row.label or "not labelled") for row in shown], key="try-wall", chosen=st.session_state.get("try-item"))
-    if picked is not None and picked != st.session_state.get("try-item"):
-        st.session_state["try-item"] = picked
-        st.rerun()
-    wanted = st.session_state.get("try-item")
-    found = items.get_items([wanted]) if wanted is not None else []
-    if not found or found[0].project_id != project.id:
-        st.session_state["try-item"] = None
+    shown = _of_every_class(project, split, turn)
+    if not shown:
         return None
+    slot = f"_try-item-{project.id}"
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        kind = {"test": "Test pictures, which took no part in training", "val": "Validation pictures"}.get(split or "", "Pictures of this project")
+        st.caption(f"{kind}. Click one.", width="content")
+        st.button("Others", icon=":material/shuffle:", key="try-others", type="tertiary", on_click=st.session_state.__setitem__, args=("try-turn", turn + 1))
+    wanted = st.session_state.get(slot) or shown[0].id
+    picked = picture_wall([Tile(row.id, row.label or "not labelled") for row in shown], key="try-wall", chosen=wanted)
+    if picked is not None and picked != wanted:
+        st.session_state[slot] = picked
+        st.rerun()
+    found = items.get_items([wanted]) or shown[:1]
     return Given(images.open_rgb(found[0].path, size_px=LARGEST_PX), found[0].name, found[0].sha256[:16], found[0].label)
+
+
+def _of_every_class(project: Project, split: str | None, turn: int) -> list[items.Item]:
+    """Return a few pictures, one of each class in turn, so that a small wall shows variety."""
+    names = items.classes(project.id)
+    found: list[items.Item] = []
+    for place in range(PER_WALL):
+        name = names[(place + turn * PER_WALL) % len(names)] if names else None
+        total = items.count_items(project.id, label=name, split=split)
+        if total:
+            offset = (turn + place // max(1, len(names))) % total
+            found += items.list_items(project.id, label=name, split=split, offset=offset, limit=1)
+    return list({row.id: row for row in found}.values())
 
 
 def _answers(given: Given, chosen: list[Model]) -> None:

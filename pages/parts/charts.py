@@ -18,6 +18,8 @@ MOST_CELLS = 40
 """Classes a side beyond which a matrix cannot be read; then the pairs most confused are listed instead."""
 
 _GREEN, _ORANGE, _GREY = "#2f7d4f", "#d97a06", "#94a3b8"
+_LINES = ("#2f7d4f", "#d97a06", "#5b5bd6", "#c2410c", "#0b84c4", "#8e4ec6", "#64748b", "#b7950b")
+"""The theme's colours (.streamlit/config.toml), which a chart made in Python is not given."""
 
 
 def _plain(figure: go.Figure, height: int, *, left: int = 10, right: int = 10, bottom: int = 10, top: int = 10) -> go.Figure:
@@ -163,8 +165,9 @@ def delta_bars(names: Sequence[str], deltas: Sequence[float], title: str) -> go.
 def curves(lines: Mapping[str, tuple[Sequence[float], Sequence[float | None]]], *, x_title: str, y_title: str, percent_axis: bool) -> go.Figure:
     """Draw one line a run over steps or minutes."""
     figure = go.Figure()
-    for name, (xs, ys) in lines.items():
-        figure.add_scatter(x=list(xs), y=list(ys), mode="lines+markers" if len(xs) < 40 else "lines", name=name, line={"width": 2.2})
+    for number, (name, (xs, ys)) in enumerate(lines.items()):
+        colour = _LINES[number % len(_LINES)]
+        figure.add_scatter(x=list(xs), y=list(ys), mode="lines+markers" if len(xs) < 40 else "lines", name=name, line={"width": 2.2, "color": colour})
     figure.update_xaxes(title=x_title)
     figure.update_yaxes(title=y_title, tickformat=".0%" if percent_axis else None)
     figure.update_layout(hovermode="x unified", legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0})

@@ -56,12 +56,12 @@ def estimate_panel(now: Outcome | None) -> None:
     """Show the estimate; its place is kept while it is being made. None means that the device is busy with a run."""
     result = now.result or {} if now else {}
     st.markdown("**Before you start**")
-    with st.grid("auto", min_column_width=120, gap="small"):
-        st.metric("Takes about", duration(result.get("seconds")), help="Measured by training a few steps on this machine.", border=True)
+    with st.grid("auto", min_column_width=110, gap="small"):
+        st.metric("Time", duration(result.get("seconds")), help="Measured by training a few steps on this machine.", border=True)
         st.metric("Memory", megabytes(result.get("memory_mb")), help="The most that training will need.", border=True)
-        st.metric("Batch size", str(result.get("batch_size") or "–"), help="Pictures per training step that fit this machine.", border=True)
+        st.metric("Batch", str(result.get("batch_size") or "–"), help="Batch size: pictures per training step that fit this machine.", border=True)
         speed = result.get("images_per_s")
-        st.metric("Pictures / s", f"{speed:,.0f}" if speed else "–", help="Speed of fine-tuning the whole network.", border=True)
+        st.metric("Pictures/s", f"{speed:,.0f}" if speed else "–", help="Speed of fine-tuning the whole network.", border=True)
     if now is None:
         st.caption(":material/hourglass_top: The estimate waits while a run uses the device. You can start all the same: the new run queues up.")
     elif now.active:
@@ -78,7 +78,7 @@ def estimate_panel(now: Outcome | None) -> None:
 
 def _table(rows: list[dict[str, Any]]) -> None:
     """Show what was tried: precision x memory layout. The place is kept while there is nothing."""
-    with st.expander("Which way of computing is fastest here", icon=":material/table_chart:"):
+    with st.expander("What is fastest here", icon=":material/table_chart:"):
         if not rows:
             st.caption("Shown once the few steps have been tried.")
             return

@@ -57,23 +57,18 @@ def _progress(now: Now, state: State) -> None:
 
 
 def _figures(now: Now, state: State) -> None:
-    rows: list[tuple[str, str, str, str]] = [
-        (
-            "Best accuracy",
-            percent(now.accuracy),
-            "target",
-            "Share of validation pictures, which it does not learn from, that the best model so far gets right.",
-        ),
-        ("Epoch", f"{now.epoch} of {now.epochs}" if now.epoch is not None else "–", "repeat", "One epoch is one pass over all the training pictures."),
-        ("Time taken", duration(now.seconds), "timer", "Since it started.")
-        if state not in ("running", "waiting")
-        else ("Time left", duration(now.seconds_left), "timer", "Of this part, going by its pace so far."),
-        ("Pictures per second", f"{now.images_per_s:,.0f}" if now.images_per_s else "–", "speed", "How fast it goes through pictures."),
-        ("Memory", megabytes(now.memory_mb), "memory", "Memory that training takes now."),
+    ended = state not in ("running", "waiting")
+    time_words = "Since it started." if ended else "Of the present part, going by its pace so far."
+    rows = [
+        ("Accuracy", percent(now.accuracy), "Share of validation pictures, which it does not learn from, that the best model so far gets right."),
+        ("Epoch", f"{now.epoch} of {now.epochs}" if now.epoch is not None else "–", "One epoch is one pass over all the training pictures."),
+        ("Time taken" if ended else "Time left", duration(now.seconds if ended else now.seconds_left), time_words),
+        ("Pictures/s", f"{now.images_per_s:,.0f}" if now.images_per_s else "–", "How many pictures it goes through in a second."),
+        ("Memory", megabytes(now.memory_mb), "Memory that training takes now."),
     ]
     with st.grid("auto", min_column_width=140, gap="small"):
-        for title, value, icon, words in rows:
-            st.metric(title, value, icon=f":material/{icon}:", help=words, border=True, height="stretch")
+        for title, value, words in rows:
+            st.metric(title, value, help=words, border=True, height="stretch")
 
 
 def steering(run: Run, state: State) -> bool:

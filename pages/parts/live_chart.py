@@ -36,14 +36,14 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """One chart of the grid. `percent` shows shares as percentages, `log` scales the y axis by powers of ten."""
+    """One chart of the grid. `percent` shows shares as percentages, `from_zero` starts the y axis there."""
 
     id: str
     title: str
     lines: tuple[Line, ...]
     x_title: str = "step"
     percent: bool = False
-    log: bool = False
+    from_zero: bool = False
     marks: tuple[tuple[float, str], ...] = ()
     """Dotted vertical lines: where, and what begins there."""
 
@@ -87,7 +87,7 @@ def _data(chart: Chart) -> dict[str, Any]:
         "title": chart.title,
         "xTitle": chart.x_title,
         "percent": chart.percent,
-        "log": chart.log,
+        "fromZero": chart.from_zero,
         "marks": [{"x": x, "text": text} for x, text in chart.marks],
         "lines": lines,
     }

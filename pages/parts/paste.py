@@ -10,7 +10,7 @@ import streamlit as st
 
 from engine.errors import StudioError
 
-__all__ = ["pasted_picture"]
+__all__ = ["content_of", "pasted_picture"]
 
 _HERE = Path(__file__).parent
 MOST_BYTES = 12 << 20
@@ -24,16 +24,19 @@ _component = st.components.v2.component(
 
 
 def pasted_picture(*, key: str) -> bytes | None:
-    """Return the content of the picture last pasted, or None.
+    """Return the content of the picture last pasted, or None; errors as for `content_of`."""
+    result = _component(key=key, data={"mostBytes": MOST_BYTES}, on_picture_change=lambda: None)
+    return content_of(str(result.picture)) if result.picture else None
+
+
+def content_of(data_url: str) -> bytes:
+    """Return the bytes of a picture that came as a data URL.
 
     Raises:
-        StudioError: if what came from the browser is no picture data or is larger than 12 MB.
+        StudioError: if it is no picture data or larger than 12 MB.
     """
-    result = _component(key=key, data={"mostBytes": MOST_BYTES}, on_picture_change=lambda: None)
-    if not result.picture:
-        return None
     try:
-        content = base64.b64decode(str(result.picture).partition(",")[2], validate=True)
+        content = base64.b64decode(data_url.partition(",")[2], validate=True)
     except binascii.Error as error:
         raise StudioError("what was pasted is no picture", "Copy a picture, not a link or a file's name, and paste again.") from error
     if len(content) > MOST_BYTES:

@@ -148,8 +148,8 @@ def charts_of(history: History) -> list[Chart]:
             percent=True,
             marks=marks,
         ),
-        Chart("rate", "Learning rate", (Line("learning rate", xs, [point.learning_rate for point in steps], slot=4),), marks=marks),
-        Chart("speed", "Pictures per second", (Line("pictures/s", xs, [point.images_per_s for point in steps], slot=5),), marks=marks),
+        Chart("rate", "Learning rate", (Line("learning rate", xs, [point.learning_rate for point in steps], slot=4),), from_zero=True, marks=marks),
+        Chart("speed", "Pictures per second", (Line("pictures/s", xs, [point.images_per_s for point in steps], slot=5),), from_zero=True, marks=marks),
     ]
 
 

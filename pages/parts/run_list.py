@@ -11,6 +11,7 @@ from engine.data.projects import Project
 from engine.runs import Run, State
 from pages.parts import state as ui
 from pages.parts.run_picker import ACTIVE, badge, summary, summary_line
+from pages.parts.text import plain, sentence
 from pages.parts.wording import amount, duration, moment, percent
 
 __all__ = ["PER_PAGE", "page_of_runs", "run_list"]
@@ -50,14 +51,13 @@ def _row(run: Run, state: State, opened: Callable[[Run], None]) -> None:
     row = summary(run)
     with st.container(border=True, horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", key=f"row-{run.id}"):
         with st.container(width=320, gap=None):
-            st.markdown(f"**{row.name}**")
-            st.caption(f"{summary_line(row)} · {moment(row.made)}")
-        with st.container(width=230, gap=None, horizontal=True, vertical_alignment="center"):
+            st.markdown(f"**{plain(row.name)}**")
+            st.caption(plain(f"{summary_line(row)} · {moment(row.made)}"))
+        with st.container(width=250, gap="small", horizontal=True, vertical_alignment="center"):
             badge(state)
             if row.accuracy is not None:
-                st.markdown(f"**{percent(row.accuracy)}**")
-            if row.seconds:
-                st.caption(f"in {duration(row.seconds)}")
+                took = f" in {duration(row.seconds)}" if row.seconds else ""
+                st.markdown(f"**{percent(row.accuracy)}**{took}", width="content")
         with st.container(width="content", horizontal=True, gap="small"):
             label = "Watch" if state in ACTIVE else "Open"
             if st.button(label, key=f"open-{run.id}", icon=":material/visibility:"):
@@ -70,12 +70,12 @@ def _row(run: Run, state: State, opened: Callable[[Run], None]) -> None:
             elif st.button("Delete", key=f"delete-{run.id}", icon=":material/delete:", type="tertiary", help="Delete this run and its files"):
                 _confirm(run, row.name)
     if state == "failed" and row.problem:
-        st.caption(f":material/error: {row.problem}. {row.remedy}")
+        st.caption(f":material/error: {sentence(row.problem, row.remedy)}")
 
 
 @st.dialog("Delete this run?", icon=":material/delete:")
 def _confirm(run: Run, name: str) -> None:
-    st.write(f"**{name}**, its model and its results will be removed from this machine. This cannot be undone.")
+    st.write(f"**{plain(name)}**, its model and its results will be removed from this machine. This cannot be undone.")
     with st.container(horizontal=True):
         if st.button("Delete it", type="primary", key="delete-really"):
             with ui.guard():

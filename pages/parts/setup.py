@@ -6,18 +6,18 @@ from typing import Any
 
 import numpy as np
 import streamlit as st
-from engine.training.preview import variations
 from numpy.typing import NDArray
 
 from engine.data import images, items
 from engine.data.projects import Project
 from engine.recipe import PRESETS, Recipe, settings
+from engine.training.preview import variations
 
 __all__ = ["form_key", "goal_cards", "preview"]
 
 _ICONS = {"quick": "bolt", "balanced": "balance", "best": "workspace_premium"}
 _PREVIEW_PX = 160
-_VARIATIONS = 6
+_VARIATIONS = 7
 
 
 def form_key(project: Project) -> str:
@@ -53,13 +53,14 @@ def preview(project: Project, recipe: Recipe) -> None:
     turn = int(st.session_state.get("_preview-turn", 0))
     split = "train" if items.count_items(project.id, split="train") else None
     found = items.list_items(project.id, split=split, offset=(turn * 7919) % total, limit=1)
-    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+    with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(
             "**How a picture will be varied**",
             help="Each time a picture is shown in training it looks a little different, so that the model learns the thing and not the photograph.",
+            width="content",
         )
         st.button(
-            "Other picture",
+            "Another picture",
             icon=":material/shuffle:",
             type="tertiary",
             key="preview-other",
@@ -67,7 +68,7 @@ def preview(project: Project, recipe: Recipe) -> None:
             args=("_preview-turn", turn + 1),
         )
     changing = tuple((row.key, getattr(recipe, row.key)) for row in settings() if row.group == "pictures")
-    with st.grid(4, gap="xsmall", min_column_width=64):
+    with st.grid("auto", gap="small", min_column_width=88):
         for number, picture in enumerate(_varied(found[0].id, str(found[0].path), changing, recipe)):
             st.image(picture, width="stretch", alt="the picture as it is" if not number else f"variation {number}")
     st.caption("First as it is, then as training may show it.")
@@ -77,4 +78,4 @@ def preview(project: Project, recipe: Recipe) -> None:
 def _varied(item_id: int, path: str, changing: tuple[tuple[str, Any], ...], _recipe: Recipe) -> list[NDArray[np.uint8]]:  # noqa: ARG001 (the cache's key)
     picture = images.open_rgb(items.get_item(item_id).path, size_px=2 * _PREVIEW_PX)
     plain = images.stored_square(picture, _PREVIEW_PX, "bilinear")
-    return [np.asarray(plain), *(np.asarray(one) for one in variations(picture, _recipe, _VARIATIONS + 1, _PREVIEW_PX))]
+    return [np.asarray(plain), *(np.asarray(one) for one in variations(picture, _recipe, _VARIATIONS, _PREVIEW_PX))]
