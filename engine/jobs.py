@@ -6,6 +6,7 @@ Heavy imports stand inside the functions: a worker that waits, imports pictures 
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 from engine import events, runs, workspace
@@ -28,9 +29,19 @@ def has_something_to_keep(job: Work) -> bool:
 
 
 def step_reached(job: Work) -> int:
-    """Return the optimiser step the last checkpoint stands at: 0 where there is none."""
-    path = job.run.path("last.json")
-    return int(workspace.read_json(path).get("step", 0)) if path.exists() else 0
+    """Return the optimiser step the last checkpoint stands at: 0 where there is none, or its beginning is damaged.
+
+    Read from the checkpoint's own header: last.json beside it may be one kill older.
+    """
+    try:
+        with job.run.path("last.safetensors").open("rb") as file:
+            header = json.loads(file.read(min(int.from_bytes(file.read(8), "little"), _MOST_HEADER_BYTES)))
+        return int(json.loads(header["__metadata__"]["position"])["step"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return 0
+
+
+_MOST_HEADER_BYTES = 16 << 20
 
 
 def train(job: Work) -> LastWord:

@@ -63,7 +63,10 @@ class _Teller:
 
 
 def _metrics(metrics: dict[str, float | None]) -> str:
-    return ", ".join(f"{key} {value:.4f}" if key == "loss" and value is not None else f"{key} {share(value)}" for key, value in metrics.items())
+    """Write the headline figures."""
+    shown = [f"{name} {share(metrics[key])}" for key, name in (("accuracy", "accuracy"), ("macro_f1", "macro F1")) if key in metrics]
+    loss = metrics.get("loss")
+    return ", ".join(shown if loss is None else [*shown, f"loss {loss:.4f}"])
 
 
 def outcome(run: runs.Run) -> dict[str, Any]:
