@@ -1,0 +1,143 @@
+"""The gallery of backbones: searched, filtered, a page at a time; weights fetched where they are not here yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import streamlit as st
+
+from engine import runs, workspace
+from engine.models import catalogue
+from engine.models.catalogue import Backbone
+from engine.runs import Run
+from pages.parts.jobs import outcome, start_job
+from pages.parts.text import plain, sentence
+from pages.parts.wording import megabytes, percent
+
+__all__ = ["backbone_gallery", "weights_badge"]
+
+PAGE = 12
+_LOOKED_AT = 60
+_WHERE = {"": "All", "now": "Ready here", "downloadable": "To download", "absent": "Without weights"}
+
+
+def _downloads() -> dict[str, Run]:
+    """Return the newest download job of each backbone, from whichever session it was started."""
+    found: dict[str, Run] = {}
+    for folder in sorted((workspace.home() / "jobs").glob("download-*"), reverse=True)[:_LOOKED_AT]:
+        if (folder / "request.json").exists():
+            found.setdefault(str(runs.request_of(Run(folder)).get("backbone")), Run(folder))
+    return found
+
+
+def weights_badge(row: Backbone) -> None:
+    """Say where a backbone's pretrained weights are."""
+    match row.weights:
+        case "packaged":
+            st.badge("Ready", icon=":material/check_circle:", color="green", help="Its pretrained weights came with Graft.")
+        case "here":
+            st.badge("On this computer", icon=":material/check_circle:", color="green", help="Its pretrained weights were downloaded.")
+        case "downloadable":
+            st.badge(
+                "To download",
+                icon=":material/cloud_download:",
+                color="blue",
+                help=f"Its pretrained weights, about {megabytes(row.weights_mb)}, come from the network once.",
+            )
+        case _:
+            st.badge(
+                "From scratch",
+                icon=":material/hourglass_empty:",
+                color="orange",
+                help="No pretrained weights are known: it must learn everything from your pictures, which takes many.",
+            )
+
+
+def backbone_gallery(chosen: str, pick: Callable[[str], None]) -> None:
+    """Show the backbones; `pick` hears the name of the one chosen."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        query = st.text_input(
+            "Find a backbone", key="backbone-query", placeholder="resnet, mobilenet, convnext…", icon=":material/search:", live=True, width=300
+        )
+        known = {name: f"{title} ({count})" for name, title, count in catalogue.families()}
+        family = st.selectbox("Family", ["", *known], format_func=lambda name: known.get(name, "All families"), key="backbone-family", width=240)
+        where = st.segmented_control("Pretrained weights", list(_WHERE), format_func=_WHERE.__getitem__, default="", required=True, key="backbone-where")
+    found = _found(query or "", family or None, where or "")
+    st.caption(f"{len(found):,} backbones. Accuracy is as published for ImageNet, a test with 1,000 classes; your own data will differ.")
+    pages = max(1, -(-len(found) // PAGE))
+    key = f"backbone-page-{query}-{family}-{where}"
+    number = min(int(st.session_state.get(key, 1)), pages)
+    shown = found[(number - 1) * PAGE : number * PAGE]
+    downloads = _downloads()
+    with st.grid("auto", min_column_width=250, gap="small"):
+        for row in shown:
+            _card(row, chosen, pick, downloads.get(row.name))
+    if not found:
+        st.markdown("No backbone matches. Try a shorter word, or all families.")
+    if pages > 1:
+        with st.container(horizontal_alignment="center"):
+            st.pagination(pages, key=key)
+    _follow(downloads)
+
+
+def _found(query: str, family: str | None, where: str) -> list[Backbone]:
+    if where == "now":
+        return [*catalogue.backbones(query, family, "packaged"), *catalogue.backbones(query, family, "here")]
+    return catalogue.backbones(query, family, where or None)  # type: ignore[arg-type]
+
+
+def _card(row: Backbone, chosen: str, pick: Callable[[str], None], download: Run | None) -> None:
+    with st.container(border=True, height="stretch", gap="xsmall", key=f"backbone-{row.name.replace('.', '-')}"):
+        with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+            st.markdown(f"**{plain(row.title)}**", width="content")
+            weights_badge(row)
+        st.caption(f"`{row.name}`")
+        st.markdown(_figures(row))
+        source = f" [source]({row.accuracy_source})" if row.accuracy_source.startswith("https://") else ""
+        accuracy = f"{percent(row.accuracy / 100)} on ImageNet{source}" if row.accuracy is not None else "No published figure"
+        st.caption(f"{accuracy} · {plain(row.licence or 'licence not stated')}")
+        _button(row, chosen, pick, download)
+
+
+def _figures(row: Backbone) -> str:
+    speed = catalogue.measured_speed(row.name)
+    measured = f"**{speed:.0f}** pictures/s here" if speed is not None else "speed not measured yet"
+    return f"**{row.params_m:.1f} M** parameters · **{row.image_size}** px · {measured}"
+
+
+def _button(row: Backbone, chosen: str, pick: Callable[[str], None], download: Run | None) -> None:
+    if row.name == chosen:
+        st.button("Chosen", key=f"pick-{row.name}", icon=":material/check:", type="primary", width="stretch", disabled=True)
+    elif row.weights == "downloadable":
+        if download is not None and outcome(download).active:
+            st.button("Downloading…", key=f"pick-{row.name}", icon=":material/downloading:", width="stretch", disabled=True)
+        elif st.button(f"Download, {megabytes(row.weights_mb)}", key=f"pick-{row.name}", icon=":material/download:", width="stretch"):
+            st.session_state.setdefault(_WATCHED, set()).add(start_job("download", {"backbone": row.name}).id)
+            st.rerun()
+    else:
+        words = "Choose" if row.weights != "absent" else "Choose, from scratch"
+        st.button(words, key=f"pick-{row.name}", width="stretch", on_click=pick, args=(row.name,))
+
+
+_WATCHED = "_downloads"
+
+
+def _follow(downloads: dict[str, Run]) -> None:
+    """Show downloads under way, and why one that this session started failed; one full rerun when one is over."""
+    active = {name: job for name, job in downloads.items() if outcome(job).active}
+    for name, job in downloads.items():
+        if job.id in st.session_state.get(_WATCHED, ()) and (problem := outcome(job)).problem:
+            st.error(sentence(f"{name}: {problem.problem}", problem.remedy), icon=":material/cloud_off:")
+
+    def tick() -> None:
+        for name, job in active.items():
+            now = outcome(job)
+            if not now.active:
+                st.rerun()
+            with st.container(horizontal=True, vertical_alignment="center"):
+                st.progress(now.share or 0.0, text=f"Downloading {plain(name)}", width="stretch")
+                if st.button("Stop", key=f"stop-{name}", type="tertiary", icon=":material/close:"):
+                    runs.stop(job)
+
+    if active:
+        st.fragment(tick, run_every=0.5)()

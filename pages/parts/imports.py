@@ -1,0 +1,104 @@
+"""Imports as the Data page shows them: the newest one of a project, wherever it was started, its progress and what it left out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from engine import runs, workspace
+from engine.errors import StudioError
+from engine.runs import Run
+from pages.parts.jobs import outcome
+from pages.parts.state import show_error
+from pages.parts.text import plain
+from pages.parts.wording import amount, duration
+
+__all__ = ["grouped", "import_progress", "import_report", "newest_import", "skipped_list", "start_import"]
+
+_LOOKED_AT = 40
+_LISTED = 2000
+
+
+def start_import(project_id: str, path: str, in_place: bool) -> Run:
+    """Launch an import; it goes on whatever happens to this page."""
+    job = runs.create_job("import", {"project_id": project_id, "path": path, "in_place": in_place})
+    runs.launch(job)
+    return job
+
+
+def newest_import(project_id: str) -> Run | None:
+    """Return the project's newest import job, if it is among the last few of the workspace."""
+    folders = sorted((workspace.home() / "jobs").glob("import-*"), reverse=True)[:_LOOKED_AT]
+    for folder in folders:
+        job = Run(folder)
+        try:
+            if runs.request_of(job).get("project_id") == project_id:
+                return job
+        except StudioError:
+            continue
+    return None
+
+
+def import_progress(job: Run) -> bool:
+    """Show how far an import is; return whether it is still at work."""
+    now = outcome(job)
+    if not now.active:
+        return False
+    with st.container(border=True):
+        st.markdown(":material/downloading: **Reading your pictures.** You may leave this page; it goes on.")
+        st.progress(now.share or 0.0, text=f"{round(100 * (now.share or 0.0))} %" if now.share is not None else "Looking at what is there")
+        if st.button("Stop", key="stop-import", icon=":material/stop_circle:", help="Nothing is added then."):
+            runs.stop(job)
+    return True
+
+
+def import_report(job: Run, *, expanded: bool) -> None:
+    """Show what an import did and what it left out, or why it failed."""
+    now = outcome(job)
+    if now.problem:
+        return show_error(StudioError(now.problem, now.remedy))
+    report = now.result
+    if not report:
+        return None
+    with st.expander(_headline(report), icon=":material/inventory:", expanded=expanded):
+        words = [f"{amount(report['added'], 'picture')} added in {duration(report.get('seconds'))}."]
+        if report.get("relabelled"):
+            words.append(f"{amount(report['relabelled'], 'picture')} that had no class now have one.")
+        st.markdown(" ".join(words))
+        for problem in report.get("problems", []):
+            st.markdown(f":material/info: {plain(problem[:1].upper() + problem[1:], 400)}.")
+        skipped_list(report.get("skipped", []))
+    return None
+
+
+def _headline(report: Mapping[str, Any]) -> str:
+    skipped = len(report.get("skipped", []))
+    return f"Last import: {report['added']:,} added" + (f", {skipped:,} left out" if skipped else ", nothing left out")
+
+
+def grouped(skipped: Sequence[Mapping[str, str]]) -> dict[str, int]:
+    """Count reasons, those that differ only by a name taken together, the most frequent first."""
+    return dict(Counter(_kind(row["reason"]) for row in skipped).most_common())
+
+
+def _kind(reason: str) -> str:
+    if reason.startswith("the same picture as"):
+        return "the same picture twice, with another class" if "but that one is" in reason else "the same picture twice"
+    return reason.partition(": ")[0].partition(" (")[0]
+
+
+def skipped_list(skipped: Sequence[Mapping[str, str]]) -> None:
+    """Say what was left out and why: counts by reason, then every name."""
+    if not skipped:
+        return
+    st.markdown(f"**Left out: {amount(len(skipped), 'file')}**")
+    for reason, count in grouped(skipped).items():
+        st.markdown(f"- {count:,} × {plain(reason)}")
+    rows = [{"File": row["name"], "Why it was left out": row["reason"]} for row in skipped[:_LISTED]]
+    st.dataframe(pd.DataFrame(rows), hide_index=True, height=min(300, 38 + 35 * len(rows)))
+    if len(skipped) > _LISTED:
+        st.caption(f"The first {_LISTED:,} of {len(skipped):,} are listed.")

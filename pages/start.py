@@ -1,0 +1,211 @@
+"""Start: choose what training starts from. Three doors, and the user's own finished runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import streamlit as st
+
+from engine.data import projects
+from engine.data.projects import Project
+from engine.errors import StudioError
+from engine.models import catalogue
+from engine.recipe import Recipe
+from pages.parts import state as ui
+from pages.parts.backbone_gallery import backbone_gallery, weights_badge
+from pages.parts.drop_zone import drop_zone
+from pages.parts.run_picker import finished_runs, summary
+from pages.parts.text import plain, quoted
+from pages.parts.wording import amount, moment, percent
+
+DOORS = {
+    "general": ("General architecture", "A network that has seen a million pictures, with a new head for your classes. The right choice for most."),
+    "optimized": ("Optimized pretrained", "A finished model. Try it as it is, or retrain it for your own classes."),
+    "onnx": ("My ONNX model", "Bring a model file of your own, from whatever tool, and teach it your classes."),
+    "run": ("One of my runs", "Go on from a model you trained here: reuse all of it, or only its first layers."),
+}
+PICTURES = Path(__file__).resolve().parent.parent / "assets" / "doors"
+RUNS_SHOWN = 12
+
+
+def main() -> None:
+    ui.stepper("Start")
+    project = ui.current_project()
+    if project is None:
+        return ui.no_project("Start")
+    st.title("Choose a starting point")
+    chosen = _resolved(project.start)
+    _chosen_line(project, chosen)
+    door = _doors(project, chosen)
+    rooms: dict[str, Callable[[Project, catalogue.Start | None], None]] = {"general": _general, "optimized": _optimized, "onnx": _onnx, "run": _runs}
+    rooms[door](project, chosen)
+    start = project.start or Recipe().start
+    ui.shell_command(f"python -m engine starts --task {project.task}\npython -m engine train --project {quoted(project.name)} --start {quoted(start)}")
+    return None
+
+
+def _resolved(start: str) -> catalogue.Start | None:
+    """Return the project's starting point, None while none is chosen or if it is gone."""
+    if not start:
+        return None
+    try:
+        return catalogue.resolve(start)
+    except StudioError as error:
+        ui.show_error(error)
+        return None
+
+
+def _chosen_line(project: Project, chosen: catalogue.Start | None) -> None:
+    if chosen is None:
+        st.markdown("What should the model already know? Choose one; you can change it at any time.")
+        return
+    with st.container(border=True, horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", key="chosen"):
+        st.markdown(f":material/check_circle: Starting from **{plain(chosen.title)}**", width="content")
+        has_pictures = bool(projects.summary(project.id).items)
+        words, page = ("Next: train", "train.py") if has_pictures else ("Next: bring your pictures", "data.py")
+        if st.button(words, type="primary", icon=":material/arrow_forward:", key="next"):
+            st.switch_page(page)
+
+
+def _doors(project: Project, chosen: catalogue.Start | None) -> str:
+    """Show the doors as picture cards; return the open one."""
+    slot = f"_door-{project.id}"
+    opened = st.session_state.get(slot, chosen.door if chosen else "general")
+    with st.grid("auto", min_column_width=180, gap="small"):
+        for key, (title, words) in DOORS.items():
+            with st.container(border=True, height="stretch", gap="small", key=f"door-{key}"):
+                st.image(str(PICTURES / f"{key}.svg"), width="stretch", alt=title)
+                st.markdown(f"**{title}**")
+                st.caption(words)
+                st.button(
+                    "Open" if key != opened else "Opened below",
+                    key=f"open-{key}",
+                    type="primary" if key == opened else "secondary",
+                    icon=":material/arrow_downward:" if key == opened else None,
+                    width="stretch",
+                    on_click=st.session_state.__setitem__,
+                    args=(slot, key),
+                )
+    return str(opened)
+
+
+def _pick(project: Project, start: str) -> None:
+    """Keep the choice: at once, on disk."""
+    with ui.guard():
+        key = catalogue.resolve(start).key
+        projects.set_start(project.id, key)
+        st.toast("Starting point chosen.", icon=":material/check_circle:")
+
+
+# ---------------------------------------------------------------- general architecture
+
+
+def _general(project: Project, chosen: catalogue.Start | None) -> None:
+    st.header("General architecture")
+    general = chosen is not None and chosen.door == "general"
+    head = _head(project, chosen.head if general and chosen else "linear")
+    st.markdown("**2. The backbone:** the part that has learned to see.")
+    backbone_gallery(chosen.backbone if general and chosen else "", lambda name: _pick(project, f"{head}/{name}"))
+
+
+def _head(project: Project, current: str) -> str:
+    """Let the user choose the head; a change keeps the backbone already chosen."""
+    words = {head.key: head for head in catalogue.HEADS}
+    key = f"head-{project.id}"
+    st.session_state.setdefault(key, current)
+
+    def changed() -> None:
+        start = _resolved(projects.get(project.id).start)
+        if start is not None and start.door == "general":
+            _pick(project, f"{st.session_state[key]}/{start.backbone}")
+
+    st.markdown("**1. The head:** the new part that tells your classes apart.")
+    head = st.segmented_control(
+        "Head", list(words), format_func=lambda one: words[one].title, key=key, required=True, on_change=changed, label_visibility="collapsed"
+    )
+    head = str(head or current)
+    st.caption(words[head].words)
+    return head
+
+
+# ---------------------------------------------------------------- optimized pretrained
+
+
+def _optimized(project: Project, chosen: catalogue.Start | None) -> None:
+    st.header("Optimized pretrained")
+    with st.grid("auto", min_column_width=250, gap="small"):
+        for row in catalogue.optimized(project.task):
+            key, backbone = f"ready/{row.key}", catalogue.backbone(row.backbone)
+            with st.container(border=True, height="stretch", gap="xsmall", key=f"ready-{row.key}"):
+                with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+                    st.markdown(f"**{plain(row.title)}**", width="content")
+                    weights_badge(backbone)
+                st.markdown(plain(row.words))
+                source = f" [source]({row.accuracy_source})" if row.accuracy_source.startswith("https://") else ""
+                accuracy = f"{percent(row.accuracy / 100)} right on {plain(row.trained_on)}{source} · " if row.accuracy is not None else ""
+                st.caption(f"{accuracy}{plain(backbone.title)} · {backbone.params_m:.1f} M parameters · {plain(row.licence)}")
+                with st.container(horizontal=True):
+                    if st.button("Try it now", key=f"try-{row.key}", icon=":material/photo_camera:"):
+                        st.session_state["tried-models"] = [key]  # what the Try page reads its choice from
+                        st.switch_page("try_it.py")
+                    if chosen is not None and chosen.key == key:
+                        st.button("Chosen", key=f"pick-{row.key}", icon=":material/check:", type="primary", disabled=True)
+                    else:
+                        st.button("Retrain it", key=f"pick-{row.key}", icon=":material/model_training:", on_click=_pick, args=(project, key))
+
+
+# ---------------------------------------------------------------- my ONNX model
+
+
+def _onnx(project: Project, chosen: catalogue.Start | None) -> None:
+    st.header("My ONNX model")
+    if chosen is not None and chosen.door == "onnx":
+        st.markdown(f":material/check_circle: **{plain(chosen.title)}** is chosen.")
+    arrived = drop_zone(
+        key=f"onnx-{project.id}",
+        purpose="onnx",
+        title="Drop an .onnx file here",
+        words="It is copied to this computer's workspace. Nothing in it is executed before it is checked.",
+        accept=[".onnx"],
+        button="Choose an ONNX file",
+    )
+    slot = f"_onnx-{project.id}"
+    if arrived is not None:
+        st.session_state[slot] = {"name": arrived.name, "bytes": arrived.bytes, "upload": arrived.upload}
+    kept = st.session_state.get(slot)
+    if kept:
+        with st.container(border=True):
+            st.markdown(f":material/draft: **{plain(kept['name'])}** · {kept['bytes'] / (1 << 20):.1f} MB has arrived.")
+            st.info(
+                "This version of Graft cannot look into ONNX files yet. Your file is kept; until then, start from another door.", icon=":material/construction:"
+            )
+
+
+# ---------------------------------------------------------------- one of my runs
+
+
+def _runs(project: Project, chosen: catalogue.Start | None) -> None:
+    st.header("One of my runs")
+    listed = [(other, run) for other in projects.list_projects() for run in finished_runs(other.id, most=RUNS_SHOWN)]
+    listed.sort(key=lambda pair: pair[1].id, reverse=True)
+    if not listed:
+        return ui.empty("history", "No finished run yet", "Train a model first; then the next one can start from what it learned.", "train.py", "Go to Train")
+    st.caption("How much of it is reused, and how much stays frozen, is set on the Train page under Expert settings, The model.")
+    with st.grid("auto", min_column_width=250, gap="small"):
+        for other, run in listed[:RUNS_SHOWN]:
+            row, key = summary(run), f"run:{run.id}"
+            with st.container(border=True, height="stretch", gap="xsmall", key=f"run-{run.id}"):
+                st.markdown(f"**{plain(row.name)}**")
+                st.caption(f"{plain(other.name)} · {moment(row.made)} · {plain(row.start)}")
+                st.markdown(f":material/target: **{percent(row.accuracy)}** accuracy")
+                if chosen is not None and chosen.key == key:
+                    st.button("Chosen", key=f"pick-{run.id}", icon=":material/check:", type="primary", disabled=True, width="stretch")
+                else:
+                    st.button("Start from this", key=f"pick-{run.id}", width="stretch", on_click=_pick, args=(project, key))
+    if len(listed) > RUNS_SHOWN:
+        st.caption(f"The newest {RUNS_SHOWN} of {amount(len(listed), 'run')} are shown.")
+    return None
+
+
+main()
