@@ -56,7 +56,7 @@ def model_card(title: str, about: About, report: Mapping[str, Any], version: Map
         top5=f"{figures['top5_accuracy']:.1%}" if len(about.labels) > 5 else "says nothing with 5 classes or fewer",
         loss=f"{figures['loss']:.3f}",
         ece=f"{figures['ece']:.3f}",
-        calibration_words=_calibration(report["calibration"]),
+        calibration_words=_calibration(report["calibration"], report["n"]),
         class_rows="\n".join(
             f"| {_cell(row['name'])} | {row['precision']:.1%} | {row['recall']:.1%} | {row['f1']:.3f} | {row['support']} |" for row in report["per_class"]
         ),
@@ -78,11 +78,12 @@ def model_card(title: str, about: About, report: Mapping[str, Any], version: Map
 
 def command(recipe: Recipe, project: str) -> str:
     """Return the shell command that trains with this recipe."""
-    defaults = Recipe().model_dump() | dict(PRESETS[recipe.preset].values)
-    own = {key: value for key, value in recipe.model_dump().items() if value != defaults[key] and key not in ("start", "preset", "name", "task")}
-    own.setdefault("seed", recipe.seed)
-    sets = " ".join(shlex.quote(f"{key}={str(value).lower() if isinstance(value, bool) else value}") for key, value in own.items())
-    return f"python -m engine train --project {shlex.quote(project)} --start {shlex.quote(recipe.start)} --preset {recipe.preset} --set {sets} --wait"
+    plain = Recipe().model_dump() | dict(PRESETS[recipe.preset].values)
+    shown = {key: value for key, value in recipe.model_dump().items() if key not in ("start", "preset", "name", "task")}
+    own = {key: value for key, value in shown.items() if value != plain[key] or key == "seed"}
+    sets = [f"--set {shlex.quote(f'{key}={str(value).lower() if isinstance(value, bool) else value}')}" for key, value in own.items()]
+    start = [f"--project {shlex.quote(project)}", f"--start {shlex.quote(recipe.start)}", f"--preset {recipe.preset}"]
+    return " ".join(["python -m engine train", *start, *sets, "--wait"])
 
 
 def _filled(name: str, **words: Any) -> str:
@@ -97,8 +98,10 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
-def _calibration(calibration: Mapping[str, Any]) -> str:
+def _calibration(calibration: Mapping[str, Any], n: int) -> str:
     error, temperature = calibration["ece"], calibration["temperature"]
+    if n < FEW_TEST_PICTURES:
+        return f"{n} pictures are too few to say how far its percentages can be trusted."
     if error < 0.03:
         return "Its percentages can be taken at their word."
     lean = "too sure of itself" if temperature > 1 else "less sure than it could be"

@@ -20,7 +20,7 @@ from engine.errors import StudioError
 from engine.export.onnx_file import export_onnx
 from engine.models import build, catalogue
 from engine.models.build import ModelSpec
-from engine.runs import Run
+from engine.runs import Run, read_report
 
 __all__ = ["export_best", "export_ready", "export_run", "parity_path", "ready_path"]
 
@@ -31,9 +31,19 @@ CHECKED_ON = 16
 def export_run(run: Run) -> dict[str, Any]:
     """Write a run's model.onnx and parity.json from its best checkpoint; return the parity."""
     version = workspace.read_json(run.path("version.json"))
-    start = catalogue.resolve(run.recipe.start)
-    origin = {"starting_point": start.origin, "licence": start.licence, "version_id": version["id"], "run_id": run.id}
+    origin = {**_origin(run), "version_id": version["id"], "run_id": run.id}
     return export_best(run.path("best.safetensors"), version, run.path("model.onnx"), origin)
+
+
+def _origin(run: Run) -> dict[str, str]:
+    """Return where a run started from, in words, and under which licence; weights that were not there are not claimed."""
+    start, told = catalogue.resolve(run.recipe.start), (read_report(run) or {}).get("start") or {}
+    if told.get("weights") == "scratch":
+        return {
+            "starting_point": f"{catalogue.backbone(start.backbone).title} ({start.backbone}), trained from scratch",
+            "licence": "none: it was trained from scratch",
+        }
+    return {"starting_point": start.origin, "licence": start.licence}
 
 
 def export_best(best_path: Path, manifest: Mapping[str, Any], out: Path, origin: Mapping[str, Any]) -> dict[str, Any]:

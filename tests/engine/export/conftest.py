@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torch import nn
 
 from engine import runs, workspace
 from engine.data.images import for_model
@@ -29,6 +31,19 @@ def packaged(name: str) -> Image.Image:
     assert spec is not None
     assert spec.submodule_search_locations is not None
     return Image.open(Path(spec.submodule_search_locations[0]) / inside / name).convert("RGB")
+
+
+def decided(network: nn.Module) -> None:
+    """Give the head random weights: a new one answers the same to everything, which would hide any difference."""
+    torch.manual_seed(0)
+    for weights in network.head.parameters():
+        nn.init.normal_(weights, std=0.5)
+
+
+@pytest.fixture(scope="session")
+def decide() -> Callable[[nn.Module], None]:
+    """Give a network's head random weights."""
+    return decided
 
 
 @pytest.fixture(scope="session")
@@ -90,7 +105,9 @@ def shipped(session_home: Path, photographs: list[Path]) -> Run:
     version = {"id": "0f" * 32, "task": "image-classification", "classes": list(CLASSES), "items": items}
     run = runs.create_run(project.id, recipe_from({"start": "linear/test_resnet", "epochs": 3, "seed": 5}), version)
     spec = build.ModelSpec(backbone="test_resnet", classes=CLASSES, image_size=96, interpolation="bilinear", crop_share=0.95)
-    build.save(build.build(spec, seed=5).state_dict(), spec, run.path("best.safetensors"))
+    network = build.build(spec, seed=5)
+    decided(network)
+    build.save(network.state_dict(), spec, run.path("best.safetensors"))
     export_run(run)
     tested = [item for item in items if item["split"] == "test"]
     predictor = Predictor(run.path("model.onnx"))

@@ -37,10 +37,13 @@ Views = Callable[[ModelSpec], np.ndarray]
         ("test_resnet", ("dynamo",)),
     ],
 )
-def test_the_file_answers_as_torch_does(backbone: str, exporters: tuple[str, ...], views: Views, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_file_answers_as_torch_does(
+    backbone: str, exporters: tuple[str, ...], views: Views, decide: Callable[[nn.Module], None], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(onnx_file, "EXPORTERS", exporters)
     spec = spec_of(backbone, 160 if backbone == "test_vit" else 96)
     network, path, pictures = build.build(spec, pretrained=True, seed=1).eval(), home / "m.onnx", views(spec)
+    decide(network)
     parity = onnx_file.export_onnx(network, spec, path, origin={"run_id": "run-9"}, pictures=pictures)
     assert parity["passed"]
     assert (parity["exporter"], parity["n"], parity["bytes"]) == (exporters[0], 4, path.stat().st_size)
@@ -54,6 +57,7 @@ def test_the_file_answers_as_torch_does(backbone: str, exporters: tuple[str, ...
     normal = torch.from_numpy(((pictures / np.float32(255) - mean) / std).transpose(0, 3, 1, 2).astype(np.float32))
     with torch.no_grad():
         expected = network(normal).softmax(1).numpy()
+    assert expected.std(0).max() > 1e-3  # it tells pictures apart
     for batch in (1, 2, 4):
         (found,) = session.run(None, {"images": pictures[:batch].transpose(0, 3, 1, 2).astype(np.float32)})
         np.testing.assert_allclose(found, expected[:batch], atol=1e-4)
