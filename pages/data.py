@@ -26,7 +26,8 @@ from pages.parts.text import plain, quoted
 from pages.parts.wording import amount
 from pages.routes import upload_path
 
-PAGE = 48
+PAGE = 36
+MOST_MIXED = 12
 KINDS = {
     "class folders": "One folder a class",
     "split folders": "Folders for training and testing, with one folder a class in them",
@@ -43,6 +44,7 @@ def main() -> None:
         return ui.no_project("Data")
     summary = projects.summary(project.id)
     st.title("Data")
+    st.caption(f"The pictures of **{plain(project.name)}**")
     job = newest_import(project.id)
     active = job is not None and outcome(job).active
     if job is not None and active:
@@ -225,7 +227,7 @@ def _bars(counts: dict[str, int]) -> None:
     """Draw how many pictures each class has; many classes as a table that can be sorted and searched."""
     rows = pd.DataFrame({"Class": list(counts), "Pictures": list(counts.values())})
     if len(rows) <= 20:
-        st.bar_chart(rows, x="Class", y="Pictures", horizontal=True, height=42 + 30 * len(rows), y_label="", x_label="", sort=False)
+        st.bar_chart(rows, x="Class", y="Pictures", horizontal=True, height=42 + 24 * len(rows), y_label="", x_label="", sort=False)
     else:
         bar = st.column_config.ProgressColumn("Pictures", format="%d", min_value=0, max_value=int(rows["Pictures"].max()))
         st.dataframe(rows.sort_values("Pictures"), hide_index=True, height=320, column_config={"Pictures": bar})
@@ -246,13 +248,27 @@ def _wall(project: Project, summary: Summary) -> None:
     pages = -(-found // PAGE)
     key = f"wall-page-{project.id}-{name}-{split}"
     number = min(int(st.session_state.get(key, 1)), pages)
-    shown = items.list_items(project.id, label=label, split=split, unlabelled=unlabelled, excluded=excluded, offset=(number - 1) * PAGE, limit=PAGE)
+    if name == "" and 1 < len(summary.classes) <= MOST_MIXED:
+        pages, shown = _mixed(project, summary, split, key)
+    else:
+        shown = items.list_items(project.id, label=label, split=split, unlabelled=unlabelled, excluded=excluded, offset=(number - 1) * PAGE, limit=PAGE)
     picked = picture_wall([_tile(item) for item in shown], key=f"wall-{project.id}")
     if pages > 1:
         with st.container(horizontal_alignment="center"):
             st.pagination(pages, key=key)
     if picked is not None:
         show_item(picked)
+
+
+def _mixed(project: Project, summary: Summary, split: str | None, key: str) -> tuple[int, list[Item]]:
+    """Return how many pages there are, and a page with a few pictures of every class: all of one class first would tell little."""
+    each = max(1, PAGE // len(summary.classes))
+    largest = max(items.count_items(project.id, label=name, split=split) for name in summary.classes)
+    rest = items.count_items(project.id, unlabelled=True, split=split)
+    pages = max(1, -(-max(largest, rest) // each))
+    offset = (min(int(st.session_state.get(key, 1)), pages) - 1) * each
+    shown = [item for name in summary.classes for item in items.list_items(project.id, label=name, split=split, offset=offset, limit=each)]
+    return pages, shown + items.list_items(project.id, unlabelled=True, split=split, offset=offset, limit=each)
 
 
 def _tile(item: Item) -> Tile:

@@ -88,21 +88,18 @@ def _found(query: str, family: str | None, where: str) -> list[Backbone]:
 
 def _card(row: Backbone, chosen: str, pick: Callable[[str], None], download: Run | None) -> None:
     with st.container(border=True, height="stretch", gap="xsmall", key=f"backbone-{row.name.replace('.', '-')}"):
-        with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-            st.markdown(f"**{plain(row.title)}**", width="content")
+        st.markdown(f"**{plain(row.title)}**")
+        with st.container(horizontal=True, gap="xsmall"):
             weights_badge(row)
-        st.caption(f"`{row.name}`")
-        st.markdown(_figures(row))
-        source = f" [source]({row.accuracy_source})" if row.accuracy_source.startswith("https://") else ""
-        accuracy = f"{percent(row.accuracy / 100)} on ImageNet{source}" if row.accuracy is not None else "No published figure"
-        st.caption(f"{accuracy} · {plain(row.licence or 'licence not stated')}")
+            st.badge(plain(row.licence or "licence not stated", 30), color="gray", help="The licence of its weights.")
+        source = f" ([source]({row.accuracy_source}))" if row.accuracy_source.startswith("https://") else ""
+        accuracy = f"**{percent(row.accuracy / 100)}** on ImageNet{source}" if row.accuracy is not None else "No published accuracy"
+        speed = catalogue.measured_speed(row.name)
+        measured = f"{speed:.0f} pictures/s on this computer" if speed is not None else "Speed here: not measured yet"
+        st.markdown(f"{accuracy}  \n{row.params_m:.1f} M parameters · {row.image_size} px")
+        st.caption(f"{measured}  \n`{row.name}`")
+        st.space("stretch")
         _button(row, chosen, pick, download)
-
-
-def _figures(row: Backbone) -> str:
-    speed = catalogue.measured_speed(row.name)
-    measured = f"**{speed:.0f}** pictures/s here" if speed is not None else "speed not measured yet"
-    return f"**{row.params_m:.1f} M** parameters · **{row.image_size}** px · {measured}"
 
 
 def _button(row: Backbone, chosen: str, pick: Callable[[str], None], download: Run | None) -> None:
