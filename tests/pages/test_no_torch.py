@@ -32,6 +32,7 @@ for address in ({}, {"project": project.id}, {"project": project.id, "run": run.
     for place in PLACES:
         app.switch_page(place.file).run()
         assert not app.exception, (place.file, address, [shown.message for shown in app.exception])
+        assert not any("Something went wrong in Graft itself" in shown.value for shown in app.error), (place.file, address)
         assert len(app.main) > 0, f"{place.file} shows nothing"
         visited.append(place.file)
 heavy = {"torch", "torchvision", "timm", "transformers", "tensorrt", "tensorrt_rtx"} & set(sys.modules)

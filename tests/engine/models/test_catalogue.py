@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from engine import runs
+from engine import runs, workspace
 from engine.errors import StudioError
 from engine.models import catalogue
 from engine.recipe import Recipe
@@ -166,6 +166,8 @@ def test_ready_models_have_names_for_all_their_classes() -> None:
 
 def test_measured_speed(home: Path) -> None:
     assert catalogue.measured_speed("resnet18") is None
+    workspace.write_json(home / "cache" / "estimates" / "speed-efficientnet_lite0.json", {"images_per_s": 41.5})
+    assert catalogue.measured_speed("tf_efficientnet_lite0") == 41.5
 
 
 def test_the_file_has_the_columns_that_are_read() -> None:

@@ -1,0 +1,308 @@
+"""The user interface's speed, in a real browser: bar 3 of the README.
+
+    python -m benchmarks.ui                     the figures the README quotes (about six minutes, on an idle machine)
+    python -m benchmarks.ui --runs 20 --points 20000 --seconds 6 --rounds 1        a smoke test
+
+1. first page: from starting the server until the first page stands still
+2. page change: from the click on a page's link until that page stands still and is painted
+3. live chart: while a real training draws into it, its node is watched in every animation frame, after the user zoomed in
+4. training's steps a second with two browsers on the Train page, over those with none (the same run, turn and turn about);
+   browsers draw on this machine's own processor, so their share is printed beside
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.e2e.conftest import FLAGS, find_browser
+from tests.e2e.steps import DESKTOP, Studio, ready
+
+CHANGE_PAGE = """async title => {
+  const app = document.querySelector('[data-testid=stApp]')
+  const link = [...document.querySelectorAll('[data-testid=stSidebarNavLink]')].find(one => one.innerText.trim().endsWith(title))
+  let ran = false
+  const rest = new Promise(resolve => {
+    const look = () => {
+      if (app.dataset.testScriptState !== 'notRunning') ran = true
+      else if (ran) { watch.disconnect(); resolve() }
+    }
+    const watch = new MutationObserver(look)
+    watch.observe(app, { attributes: true, attributeFilter: ['data-test-script-state'] })
+  })
+  const start = performance.now()
+  link.click()
+  await rest
+  await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))
+  return performance.now() - start
+}"""
+
+WATCH_CHART = """async seconds => {
+  const first = document.querySelector('.js-plotly-plot')
+  const range = JSON.stringify(first.layout.xaxis.range)
+  const seen = { frames: 0, blank: 0, other_node: 0, updates: 0, zoom_kept: true, longest_gap_ms: 0 }
+  const newest = plot => JSON.stringify((plot.data || []).map(line => [line.x.length, line.x.at(-1), line.y.at(-1)]))
+  let last = newest(first)
+  const end = performance.now() + seconds * 1000
+  let before = performance.now()
+  while (performance.now() < end) {
+    await new Promise(done => requestAnimationFrame(done))
+    const now = performance.now()
+    seen.longest_gap_ms = Math.max(seen.longest_gap_ms, Math.round(now - before))
+    before = now
+    seen.frames += 1
+    const plot = document.querySelector('.js-plotly-plot')
+    if (plot !== first) seen.other_node += 1
+    const lines = plot ? plot.querySelectorAll('.main-svg path.js-line').length : 0
+    if (!lines || plot.getBoundingClientRect().height < 50) seen.blank += 1
+    if (!plot) continue
+    const state = newest(plot)
+    if (state !== last) { seen.updates += 1; last = state }
+  }
+  seen.zoom_kept = JSON.stringify(document.querySelector('.js-plotly-plot').layout.xaxis.range) === range
+  return seen
+}"""
+
+
+def command_line() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.ui", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--runs", type=int, default=1000)
+    parser.add_argument("--points", type=int, default=1_000_000, help="in all runs together")
+    parser.add_argument("--seconds", type=float, default=25, help="of each turn of the slow-down, and of watching the chart")
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--image-size", type=int, default=0)
+    parser.add_argument("--json", action="store_true")
+    return parser.parse_args()
+
+
+def fill(studio: Studio, runs_wanted: int, points: int) -> tuple[str, str]:
+    """Train one real run on a sample, then copy it until the workspace holds as many runs and points; return project and run."""
+    os.environ["GRAFT_HOME"] = str(studio.home)
+    from engine import runs
+    from engine.data import samples
+
+    project = samples.make("surfaces")
+    done = studio.engine("train", "--project", project.name, "--preset", "quick", "--wait", "--json")
+    assert done.returncode == 0, done.stderr
+    real = runs.find(json.loads(done.stdout)["run"])
+    lines = real.events_path.read_text().splitlines(keepends=True)
+    steps = -(-points // runs_wanted)
+    template = {"kind": "step", "t": 0.0, "phase": "finetune", "step": 0, "steps": steps, "loss": 1.0, "learning_rate": 2e-4, "images_per_s": 50.0}
+    began = float(json.loads(lines[0])["t"])
+    many = [json.dumps({**template, "t": began + i / 10, "step": i, "loss": round(2 / (1 + i / 50), 4)}) + "\n" for i in range(1, steps + 1)]
+    text = "".join([*lines[:-1], *many, lines[-1]])
+    for number in range(runs_wanted - 1):
+        copy = real.folder.parent / f"run-000101-{number:06d}-000"
+        copy.mkdir()
+        for file in real.folder.iterdir():
+            if file.suffix in (".safetensors", ".onnx", ".npz") or file.name == "version.json":
+                os.link(file, copy / file.name)
+            elif file.name != "events.jsonl":
+                shutil.copy(file, copy / file.name)
+        (copy / "events.jsonl").write_text(text)
+    return project.id, real.id
+
+
+def first_page(studio: Studio, browser: Browser) -> tuple[float, float]:
+    """Return seconds from starting the server until it answers, and until the first page stands still."""
+    page = browser.new_page(viewport=DESKTOP)
+    start = time.perf_counter()
+    studio.start()
+    answers = time.perf_counter() - start
+    page.goto(studio.url)
+    ready(page)
+    page.get_by_test_id("stMain").get_by_role("heading").first.wait_for()
+    seconds = time.perf_counter() - start
+    page.close()
+    return answers, seconds
+
+
+def page_changes(studio: Studio, browser: Browser, project: str, run: str, rounds: int) -> dict[str, list[float]]:
+    """Return for each page the seconds of each change to it, in a session that looks at one project and run."""
+    page = browser.new_page(viewport=DESKTOP)
+    page.goto(f"{studio.url}/?project={project}&run={run}")
+    ready(page)
+    titles = [text.strip().splitlines()[-1] for text in page.get_by_test_id("stSidebarNavLink").all_inner_texts()]
+    found: dict[str, list[float]] = {title: [] for title in titles}
+    for _ in range(rounds):
+        for title in [*titles[1:], titles[0]]:
+            found[title].append(page.evaluate(CHANGE_PAGE, title) / 1000)
+            ready(page)
+    page.close()
+    return found
+
+
+@contextmanager
+def training(studio: Studio, image_size: int) -> Iterator[Any]:
+    """Keep a real fine-tuning going; give its run."""
+    from engine import runs
+
+    size = [f"--set=image_size={image_size}"] if image_size else []
+    arguments = ["--preset", "balanced", "--set=phases=all", "--set=epochs=300", *size, "--json"]
+    done = studio.engine("train", "--project", "Surfaces", *arguments)
+    assert done.returncode == 0, done.stderr
+    run = runs.find(json.loads(done.stdout)["run"])
+    deadline = time.monotonic() + 180
+    while not run.events_path.exists() or b'"kind": "step"' not in run.events_path.read_bytes():
+        assert time.monotonic() < deadline, f"no step of training was seen: {run.path('log.txt').read_text()[-500:]}"
+        time.sleep(0.2)
+    try:
+        yield run
+    finally:
+        studio.engine("stop", run.id)
+        while runs.state(run) == "running" and time.monotonic() < deadline + 60:
+            time.sleep(0.2)
+
+
+def watched(page: Page, studio: Studio, project: str, run: str) -> None:
+    """Open the Train page on a run and wait for its charts."""
+    page.goto(f"{studio.url}/train?project={project}&run={run}")
+    ready(page)
+    page.wait_for_function("() => document.querySelector('.js-plotly-plot')?.data?.some(line => line.x.length >= 3)", timeout=90_000)
+
+
+def live_chart(studio: Studio, browser: Browser, project: str, run: str, seconds: float) -> dict[str, Any]:
+    """Zoom into the first chart with the mouse, then watch it in every frame."""
+    page = browser.new_page(viewport=DESKTOP)
+    watched(page, studio, project, run)
+    page.locator(".js-plotly-plot").first.scroll_into_view_if_needed()
+    box = page.locator(".js-plotly-plot .nsewdrag").first.bounding_box()
+    assert box
+    page.mouse.move(box["x"] + box["width"] * 0.1, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.95, box["y"] + box["height"] / 2, steps=8)
+    page.mouse.up()
+    page.wait_for_timeout(500)
+    found: dict[str, Any] = page.evaluate(WATCH_CHART, seconds)
+    page.close()
+    return found
+
+
+def steps_per_second(run: Any, start: float, end: float) -> float:
+    """Return the steps a second that the run's own events state between two times."""
+    from engine import events
+
+    seen, _ = events.read_from(run.events_path)
+    steps = [event for event in seen if isinstance(event, events.Step) and start <= event.t <= end]
+    return (steps[-1].step - steps[0].step) / (steps[-1].t - steps[0].t)
+
+
+def processor_seconds(processes: list[psutil.Process]) -> float:
+    total = 0.0
+    for process in processes:
+        try:
+            times = process.cpu_times()
+        except psutil.NoSuchProcess:
+            continue
+        total += times.user + times.system
+    return total
+
+
+def slowdown(studio: Studio, browser: Browser, project: str, run: Any, seconds: float, rounds: int) -> dict[str, Any]:
+    """Take turns without and with two browsers on the Train page; return steps a second of each turn and who used the processor."""
+    assert studio.process
+    server = [psutil.Process(studio.process.pid)]
+    alone, beside, server_share, browser_share = [], [], [], []
+    for _ in range(rounds):
+        start = time.time()
+        time.sleep(seconds)
+        alone.append(steps_per_second(run, start, time.time()))
+        pages = [browser.new_context(viewport=DESKTOP).new_page() for _ in range(2)]
+        for page in pages:
+            watched(page, studio, project, run.id)
+        time.sleep(3)
+        browsers = [one for one in psutil.Process().children(recursive=True) if "chrom" in one.name()]
+        start, used = time.time(), (processor_seconds(server), processor_seconds(browsers))
+        time.sleep(seconds)
+        took = time.time() - start
+        beside.append(steps_per_second(run, start, time.time()))
+        server_share.append((processor_seconds(server) - used[0]) / took)
+        browser_share.append((processor_seconds(browsers) - used[1]) / took)
+        for page in pages:
+            page.context.close()
+        time.sleep(2)
+    ratios = [there / without for there, without in zip(beside, alone, strict=True)]
+    return {
+        "steps_per_s_alone": [round(value, 3) for value in alone],
+        "steps_per_s_watched": [round(value, 3) for value in beside],
+        "slower_share": round(1 - statistics.median(ratios), 4),
+        "server_cores": round(statistics.median(server_share), 3),
+        "browsers_cores": round(statistics.median(browser_share), 3),
+    }
+
+
+def measure(given: argparse.Namespace, studio: Studio, browser: Browser) -> dict[str, Any]:
+    found: dict[str, Any] = {"runs": given.runs, "points": given.points}
+    project, run = fill(studio, given.runs, given.points)
+    starts = []
+    for _ in range(3):
+        starts.append(first_page(studio, browser))
+        studio.stop()
+    found["first_page_s"] = {"answers": [round(one[0], 2) for one in starts], "stands": [round(one[1], 2) for one in starts]}
+    studio.start()
+    changes = page_changes(studio, browser, project, run, rounds=5)
+    found["page_change_s"] = {title: {"median": round(statistics.median(all_), 3), "worst": round(max(all_), 3)} for title, all_ in changes.items()}
+    with training(studio, given.image_size) as real:
+        found["live_chart"] = live_chart(studio, browser, project, real.id, given.seconds)
+        found["watching"] = slowdown(studio, browser, project, real, given.seconds, given.rounds)
+    return found
+
+
+def table(found: dict[str, Any]) -> str:
+    first, chart, watching = found["first_page_s"], found["live_chart"], found["watching"]
+    slowest = max(found["page_change_s"].items(), key=lambda entry: entry[1]["median"])
+    rows = [
+        (
+            "first page after start",
+            f"{statistics.median(first['stands']):.2f} s (server answers after {statistics.median(first['answers']):.2f} s)",
+            "under 3 s",
+        ),
+        *((f"change to {title}", f"{took['median']:.3f} s (worst {took['worst']:.3f})", "under 0.5 s") for title, took in found["page_change_s"].items()),
+        ("slowest page", f"{slowest[0]}, {slowest[1]['median']:.3f} s", "under 0.5 s"),
+        (
+            "live chart",
+            f"{chart['updates']} updates in {chart['frames']} frames: {chart['blank']} blank, {chart['other_node']} in another node",
+            "0 blank, 0 other",
+        ),
+        ("its zoom", "kept" if chart["zoom_kept"] else "lost", "kept"),
+        ("two browsers watching", f"training {watching['slower_share']:+.1%} slower", "under 3 %"),
+        ("processor meanwhile", f"server {watching['server_cores']:.2f} cores, browsers {watching['browsers_cores']:.2f} cores", ""),
+    ]
+    width = max(len(row[0]) for row in rows)
+    head = f"workspace: {found['runs']:,} runs, {found['points']:,} points; {os.cpu_count()} cores"
+    return "\n".join([head, *(f"{name:<{width}}  {value:<58}  {goal}" for name, value, goal in rows)])
+
+
+def main() -> None:
+    """Measure everything over one temporary workspace and print it."""
+    given = command_line()
+    path = find_browser()
+    if path is None:
+        raise SystemExit("no Chromium found: install it, for example with `apt-get install chromium`")
+    with tempfile.TemporaryDirectory(prefix="graft-bench-") as folder, sync_playwright() as playwright:
+        studio = Studio(Path(folder) / "graft")
+        studio.home.mkdir()
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        try:
+            found = measure(given, studio, browser)
+        finally:
+            browser.close()
+            studio.stop()
+            studio.end_workers()
+    print(json.dumps(found) if given.json else table(found))
+
+
+if __name__ == "__main__":
+    main()
