@@ -150,7 +150,7 @@ def import_path(
     """
     begun = time.monotonic()
     projects.get(project_id)
-    with sources.opened(Path(path).expanduser().absolute()) as (source, table), _alone(project_id):
+    with sources.opened(Path(path).expanduser().absolute()) as (source, table), _alone(project_id), _full_disk_said(project_id):
         layout = _read_layout(source, table)
         is_folder = isinstance(source, sources.Folder)
         if in_place and not is_folder:
@@ -174,6 +174,14 @@ def _alone(project_id: str) -> Iterator[None]:
         raise StudioError("another import into this project is under way", "Wait for it to end.")
     with lock:
         yield
+
+
+@contextmanager
+def _full_disk_said(project_id: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise workspace.disk_error(error, workspace.home() / "projects" / project_id / "images") from error
 
 
 class _Reader:

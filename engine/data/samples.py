@@ -72,11 +72,13 @@ def _digits(each: int) -> Iterator[Picture]:
     labels = table[:, 64]
     rows = np.stack([np.flatnonzero(labels == digit)[:each] for digit in range(10)], axis=1).ravel()
     paper, ink = np.array([250.0, 248.0, 242.0]), np.array([28.0, 36.0, 74.0])
+    covered = 1.0 / (1.0 + np.exp((120.0 - np.arange(256.0)) / 16.0))  # a crisp edge where the blur has a slope
+    palette = (paper + (ink - paper) * covered[:, None]).astype(np.uint8).tobytes()
     for row in rows:
         framed = np.pad(table[row, :64].reshape(8, 8), 1).astype(np.uint8) * 15
         large = Image.fromarray(framed).resize((DIGIT_PX, DIGIT_PX), Image.Resampling.BICUBIC).filter(ImageFilter.GaussianBlur(2))
-        covered = 1.0 / (1.0 + np.exp((96.0 - np.asarray(large, dtype=np.float32)) / 16.0))[..., None]  # a crisp edge where the blur had a slope
-        yield "", str(labels[row]), Image.fromarray((paper + (ink - paper) * covered).astype(np.uint8))
+        large.putpalette(palette)
+        yield "", str(labels[row]), large
 
 
 def _patches(photos: dict[str, tuple[str, tuple[float, float, float, float]]], seed: int, sizes: tuple[float, float]) -> Iterator[Picture]:
@@ -222,7 +224,7 @@ def cover(key: str) -> Path:
     if not path.exists():
         sheet = Image.new("RGB", (3 * PATCH_PX, 2 * PATCH_PX), "white")
         for place, (_, _, picture) in enumerate(islice(wanted.pictures(), 6)):
-            sheet.paste(picture.resize((PATCH_PX, PATCH_PX)), (place % 3 * PATCH_PX, place // 3 * PATCH_PX))
+            sheet.paste(picture.convert("RGB").resize((PATCH_PX, PATCH_PX)), (place % 3 * PATCH_PX, place // 3 * PATCH_PX))
         with workspace.replacing(path) as beside:
             sheet.save(beside, "JPEG", quality=88)
     return path
