@@ -59,7 +59,7 @@ class ImportedGraph(nn.Module):
         """Parameters' and buffers' ONNX names by their dotted names here."""
         table = roles(graph, nodes)
         names = parameter_names(graph, nodes)
-        for name in sorted(wanted & stored.keys(), key=list(stored).index):
+        for name in _in_order_of_use(nodes, wanted & stored.keys()):
             self._keep(name, names.get(name, name), from_numpy(numpy_helper.to_array(stored[name])), table.get(name, "constant"))
         self.eval()
 
@@ -113,6 +113,12 @@ class ImportedGraph(nn.Module):
     def stored_values(self) -> Mapping[str, Tensor]:
         """Every parameter and buffer by its ONNX name, for writing them back into the graph."""
         return {name: (part._parameters[leaf] if leaf in part._parameters else part._buffers[leaf]) for name, (part, leaf) in self._places.items()}  # type: ignore[misc]
+
+
+def _in_order_of_use(nodes: Sequence[onnx.NodeProto], names: set[str]) -> list[str]:
+    """Order stored tensors by depth: freezing by depth and learning rates by depth go by the order of parameters."""
+    order = dict.fromkeys(name for node in nodes for name in node.input if name in names)
+    return [*order, *sorted(names - order.keys())]
 
 
 def _captured(nodes: Sequence[onnx.NodeProto]) -> set[str]:

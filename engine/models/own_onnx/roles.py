@@ -221,9 +221,9 @@ def parameter_names(graph: GraphProto, nodes: Sequence[NodeProto]) -> dict[str, 
         if _ANONYMOUS.match(name) and readers.get(name):
             node, position = readers[name][0]
             parts = _PART_NAMES.get(node.op_type, ())
-            path = [part for part in re.split(r"[/.]", node.name) if part and not part.endswith(f"{node.op_type}")]
+            path = _path(node)
             leaf = parts[position] if position < len(parts) and parts[position] else f"value{position}"
-            name = ".".join([*(_deepest(path) or [node.name.strip("/").replace("/", "_") or node.op_type.lower()]), leaf])
+            name = ".".join([*(path or [node.name.strip("/").replace("/", "_") or node.op_type.lower()]), leaf])
         name = name.replace("/", ".").replace("::", "_").strip(".") or "value"
         name = re.sub(r"\.{2,}", ".", name)
         unique, count = name, 1
@@ -235,11 +235,9 @@ def parameter_names(graph: GraphProto, nodes: Sequence[NodeProto]) -> dict[str, 
     return names
 
 
-def _deepest(path: list[str]) -> list[str]:
-    """'/layer1/layer1.0/conv1' repeats itself level by level: keep each word once."""
-    kept: list[str] = []
-    for part in path:
-        if kept and part == kept[-1]:
-            continue
-        kept.append(part)
-    return kept
+def _path(node: NodeProto) -> list[str]:
+    """'/layer1/layer1.0/conv1/Conv' tells each level twice: keep the last telling, and leave the operator's own name out."""
+    levels = [part for part in node.name.split("/") if part]
+    if levels and levels[-1].startswith(node.op_type):
+        levels.pop()
+    return [level for level, after in zip(levels, [*levels[1:], ""], strict=True) if not after.startswith(f"{level}.")]
