@@ -102,6 +102,8 @@ def _fault(project: Project, error: StudioError) -> None:
 def _say_faults(project: Project) -> None:
     for error in st.session_state.pop(f"_faults-{project.id}", []):
         ui.show_error(error)
+    if words := st.session_state.pop("_sorted", ""):
+        st.toast(words, icon=":material/check_circle:")
 
 
 def _act(project: Project, decision: Decision) -> None:
@@ -121,7 +123,7 @@ def _act(project: Project, decision: Decision) -> None:
     if refused:
         _fault(project, _summed(refused))
     elif done:
-        st.toast(f"{amount(len(done), 'picture')} saved as {plain(decision.name)}", icon=":material/check_circle:")
+        st.session_state["_sorted"] = f"{amount(len(done), 'picture')} saved as {plain(decision.name)}"
     return None
 
 

@@ -82,10 +82,11 @@ def _headline(report: Mapping[str, Any]) -> str:
 
 def grouped(skipped: Sequence[Mapping[str, str]]) -> dict[str, int]:
     """Count reasons, those that differ only by a name taken together, the most frequent first."""
-    return dict(Counter(_kind(row["reason"]) for row in skipped).most_common())
+    return dict(Counter(_kind(row["name"], row["reason"]) for row in skipped).most_common())
 
 
-def _kind(reason: str) -> str:
+def _kind(name: str, reason: str) -> str:
+    reason = reason.removeprefix(f"{name} ").removeprefix("is ")
     if reason.startswith("the same picture as"):
         return "the same picture twice, with another class" if "but that one is" in reason else "the same picture twice"
     return reason.partition(": ")[0].partition(" (")[0]
@@ -96,8 +97,7 @@ def skipped_list(skipped: Sequence[Mapping[str, str]]) -> None:
     if not skipped:
         return
     st.markdown(f"**Left out: {amount(len(skipped), 'file')}**")
-    for reason, count in grouped(skipped).items():
-        st.markdown(f"- {count:,} × {plain(reason)}")
+    st.markdown("\n".join(f"- {count:,} × {plain(reason)}" for reason, count in grouped(skipped).items()))
     rows = [{"File": row["name"], "Why it was left out": row["reason"]} for row in skipped[:_LISTED]]
     st.dataframe(pd.DataFrame(rows), hide_index=True, height=min(300, 38 + 35 * len(rows)))
     if len(skipped) > _LISTED:
