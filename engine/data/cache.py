@@ -149,7 +149,12 @@ class _Filler:
     def _fill(self, row: int) -> None:
         entry = self._entries[row]
         donor = self._donors.get(entry["sha256"])
-        self._pixels[row] = donor if donor is not None else _decode(entry, self._pixels.shape[1], self._interpolation)
+        try:
+            self._pixels[row] = donor if donor is not None else _decode(entry, self._pixels.shape[1], self._interpolation)
+        except StudioError:
+            with self._changed:
+                self._state[row] = _FREE  # whoever waits for it next tries again, and is told too
+            raise
         with self._changed:
             self._state[row] = _READY
             self.done += 1

@@ -173,7 +173,7 @@ def stored_square(picture: Image.Image, store_px: int, interpolation: str) -> Im
 
 
 def for_model(picture: Image.Image, preprocessing: Mapping[str, Any]) -> np.ndarray:
-    """Bring an RGB picture into the form the model was made for: the central square, resized, and its centre.
+    """Bring a picture into the form the model was made for: the central square, resized, and its centre.
 
     `preprocessing` holds image_size, crop_share, interpolation ('bilinear' or 'bicubic'), mean and std; the last two are applied
     inside the model. Open large files with `open_rgb(path, store_px_of(preprocessing))` to get exactly what evaluation saw.
@@ -183,7 +183,8 @@ def for_model(picture: Image.Image, preprocessing: Mapping[str, Any]) -> np.ndar
     """
     store_px, size_px = store_px_of(preprocessing), int(preprocessing["image_size"])
     edge = (store_px - size_px) // 2
-    return np.asarray(stored_square(picture, store_px, preprocessing["interpolation"]))[edge : edge + size_px, edge : edge + size_px]
+    rgb = picture if picture.mode == "RGB" else _to_rgb(picture)
+    return np.asarray(stored_square(rgb, store_px, preprocessing["interpolation"]))[edge : edge + size_px, edge : edge + size_px]
 
 
 def thumbnail(item_id: int, size_px: int) -> Path:

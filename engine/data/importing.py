@@ -271,7 +271,7 @@ def _read_all(reader: _Reader, layout: Layout, report: Callable[[int, int], None
     taken: list[_Taken] = []
     skipped: list[Skipped] = []
     told = 0.0
-    with ThreadPoolExecutor(2 * (os.cpu_count() or 1), thread_name_prefix="import") as pool:
+    with ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1)), thread_name_prefix="import") as pool:
         try:
             for done, result in enumerate(pool.map(reader.take, layout.pictures)):
                 if should_stop():

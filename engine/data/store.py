@@ -34,7 +34,7 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 
 from engine import locks, workspace
 from engine.errors import StudioError
@@ -162,7 +162,14 @@ if hasattr(os, "register_at_fork"):
 
 
 def _open(url: str) -> Engine:
-    database = make_url(url)
+    try:
+        database = make_url(url)
+        database.get_dialect().import_dbapi()
+    except (ArgumentError, ImportError) as error:
+        raise StudioError(
+            f"the database that GRAFT_DATABASE_URL names cannot be used ({str(error)[:120]})",
+            "Write it as postgresql+psycopg://user:password@host/name and install psycopg, or unset it.",
+        ) from error
     if database.get_backend_name() != "sqlite":
         opened = create_engine(database, pool_pre_ping=True)
     else:

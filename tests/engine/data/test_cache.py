@@ -103,6 +103,10 @@ def test_a_picture_that_vanishes_or_changes_is_named(manifest: dict[str, Any], h
     assert list(workspace.cache("decoded").iterdir()) == [], "nothing half-filled stays"
     with cache.filling(manifest, PREPROCESSING, order=[13], threads=1) as found, pytest.raises(StudioError, match=entry["name"]):
         found.wait([0, 13])
+    with cache.filling(manifest, PREPROCESSING, order=[13], threads=1) as found:
+        for _ in range(3):
+            with pytest.raises(StudioError, match=entry["name"]):
+                found.wait([13])
 
 
 def test_stopping_leaves_nothing(manifest: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
 import zlib
@@ -8,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from engine.data import images, importing, items
@@ -166,6 +169,27 @@ def test_for_model_looks_at_the_middle() -> None:
     pixels = np.zeros((100, 300, 3), np.uint8)
     pixels[:, 100:200] = 255
     assert images.for_model(Image.fromarray(pixels), PREPROCESSING).min() > 250
+
+
+def _encoded(format: str) -> bytes:
+    file = io.BytesIO()
+    Image.effect_noise((24, 18), 80).convert("RGB").save(file, format)
+    return file.getvalue()
+
+
+WHOLE = {name: _encoded(name) for name in ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF")}
+
+
+@settings(max_examples=300, deadline=None)
+@given(format=st.sampled_from(sorted(WHOLE)), place=st.floats(0, 1), change=st.binary(min_size=1, max_size=6), cut=st.booleans())
+def test_damage_anywhere_is_a_sentence_or_a_picture(format: str, place: float, change: bytes, cut: bool) -> None:
+    content = bytearray(WHOLE[format])
+    at = int(place**2 * (len(content) - 1))  # headers are where it matters
+    content[at : at + len(change)] = change
+    for read in (images.open_rgb, images.check):
+        with contextlib.suppress(StudioError):  # any other error fails the test
+            found = read(io.BytesIO(bytes(content[:at] if cut else content)))
+            assert found.width * found.height <= images.MAX_PIXELS
 
 
 def test_thumbnails(project: Project, folder: Path, home: Path) -> None:

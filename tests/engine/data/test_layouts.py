@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import contextlib
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from engine.data import layouts
 from engine.errors import StudioError
@@ -133,3 +137,11 @@ def test_absurd_tables(text: str, problem: str) -> None:
 
 def test_rubbish_is_no_table() -> None:
     assert _read(["cat/1.jpg", "dog/2.jpg"], {"x.csv": "\0\0\0", "y.csv": "", "z.csv": '"""""\n'}).kind == "class folders"
+
+
+@settings(max_examples=200, deadline=None)
+@given(content=st.binary(max_size=200) | st.text(alphabet='path,label;"\n\r\t1.jpgé\0', max_size=80).map(str.encode))
+def test_any_bytes_are_a_table_or_none(content: bytes) -> None:
+    with contextlib.suppress(StudioError):
+        layout = layouts.read(["1.jpg", "labels.csv"], lambda _name: content)
+        assert [picture.name for picture in layout.pictures] == ["1.jpg"]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 import time
@@ -98,3 +99,10 @@ print(len(projects.list_projects()))
         pytest.skip("no fork on this system")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "2", done.stderr
+
+
+@pytest.mark.parametrize("url", ["not a url", "nosuchdatabase://x/y", "postgresql+psycopg://x/y" if not importlib.util.find_spec("psycopg") else "x"])
+def test_a_database_that_cannot_be_is_said(home: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("GRAFT_DATABASE_URL", url)
+    with pytest.raises(StudioError, match="GRAFT_DATABASE_URL"):
+        store.engine()
