@@ -60,14 +60,15 @@ def _card(project: Project) -> None:
     summary, stands = projects.summary(project.id), standing(project.id)
     with st.container(border=True, height="stretch", gap="small", key=f"card-{project.id}"):
         strip(summary.cover_items, alt=f"Pictures of {project.name}")
-        with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-            st.markdown(f"#### {plain(project.name)}", width="content")
+        st.markdown(f"#### {plain(project.name)}")
+        with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", gap="xsmall"):
+            st.caption(_counts(summary), width="content")
             _mark(project, stands)
-        st.caption(_counts(summary))
         if stands.best is not None:
             st.markdown(f":material/target: **{percent(stands.best)}** best accuracy · {amount(stands.runs, 'run')}")
         elif project.sample and (sample := _sample(project.sample)):
             st.markdown(plain(sample.words))
+        st.space("stretch")
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom"):
             if st.button("Open", key=f"open-{project.id}", icon=":material/arrow_forward:", width=140):
                 open_project(project, summary, stands)

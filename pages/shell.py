@@ -11,14 +11,14 @@ import streamlit as st
 
 from engine.data import projects
 from pages.parts import state
-from pages.parts.places import existing
+from pages.parts.places import PLACES
 
 ICONS = Path(__file__).resolve().parent.parent / "assets" / "icons"
 
 
 def _navigation() -> st.navigation:  # type: ignore[valid-type]
     sections: dict[str, list[st.Page]] = {}  # type: ignore[valid-type]
-    for one in existing():
+    for one in PLACES:
         page = st.Page(one.file, title=one.title, icon=one.icon, url_path=one.url, default=one.title == "Projects", help=one.words)
         sections.setdefault(one.section, []).append(page)
     return st.navigation(sections)

@@ -78,6 +78,7 @@ def _doors(project: Project, chosen: catalogue.Start | None) -> str:
                 st.image(str(PICTURES / f"{key}.svg"), width="stretch", alt=title)
                 st.markdown(f"**{title}**")
                 st.caption(words)
+                st.space("stretch")
                 st.button(
                     "Open" if key != opened else "Opened below",
                     key=f"open-{key}",

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
-__all__ = ["PATH", "PLACES", "Place", "existing", "place"]
-
-_PAGES = Path(__file__).resolve().parent.parent
+__all__ = ["PATH", "PLACES", "Place", "place"]
 
 
 @dataclass(frozen=True)
@@ -41,8 +38,3 @@ PATH = ("Start", "Data", "Train", "Results", "Ship")
 def place(title: str) -> Place:
     """Return the place of that title."""
     return next(one for one in PLACES if one.title == title)
-
-
-def existing() -> tuple[Place, ...]:
-    """Return the places whose file is there."""
-    return tuple(one for one in PLACES if (_PAGES / one.file).exists())

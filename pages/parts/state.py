@@ -18,7 +18,7 @@ from engine.data import projects
 from engine.data.projects import Project
 from engine.errors import StudioError
 from engine.runs import Run
-from pages.parts.places import PATH, existing, place
+from pages.parts.places import PATH, place
 from pages.parts.text import sentence
 
 __all__ = ["current_project", "current_run", "empty", "guard", "link", "no_project", "select", "shell_command", "show_error", "stepper"]
@@ -114,8 +114,7 @@ def link(title: str, *, label: str = "", icon: str = "", **options: str) -> None
     """Show a link to a page by its title. The current project goes with it."""
     there = place(title)
     parameters = {key: value for key in ("project", "run") if (value := st.session_state.get(key))}
-    if there in existing():
-        st.page_link(there.file, label=label or there.title, icon=icon or there.icon, query_params={**parameters, **options})
+    st.page_link(there.file, label=label or there.title, icon=icon or there.icon, query_params={**parameters, **options})
 
 
 def _done(project: Project | None) -> dict[str, bool]:
@@ -145,7 +144,7 @@ def stepper(active: str) -> None:
             mark = ":material/check_circle:" if done.get(title) and title != active else f":material/counter_{number}:"
             if title == active:
                 st.badge(title, icon=there.icon, color="primary", help=f"You are here: {there.words.lower()}")
-            elif there in existing():
+            else:
                 parameters = {"project": project.id} if project else None
                 st.page_link(there.file, label=title, icon=mark, help=there.words, query_params=parameters, disabled=project is None)
 
