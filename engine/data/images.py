@@ -44,7 +44,7 @@ _UNREADABLE = (
     IndexError,
     KeyError,
     AttributeError,
-    NotImplementedError,
+    RuntimeError,
     MemoryError,
     EOFError,
     OverflowError,

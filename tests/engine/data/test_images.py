@@ -192,6 +192,16 @@ def test_damage_anywhere_is_a_sentence_or_a_picture(format: str, place: float, c
             assert found.width * found.height <= images.MAX_PIXELS
 
 
+@pytest.mark.parametrize("name", sorted(WHOLE))
+def test_every_header_byte_may_be_wrong(name: str) -> None:
+    for at in range(min(220, len(WHOLE[name]))):
+        content = bytearray(WHOLE[name])
+        content[at] ^= 0xFF
+        for read in (images.open_rgb, images.check):
+            with contextlib.suppress(StudioError):
+                read(io.BytesIO(bytes(content)))
+
+
 def test_thumbnails(project: Project, folder: Path, home: Path) -> None:
     importing.import_path(project.id, folder)
     item = items.list_items(project.id)[0]
