@@ -156,6 +156,7 @@ def _session(content: bytes | str) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # beside a busy neighbour spinning costs ten times the work
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
