@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from engine import locks, workspace
+from engine.errors import StudioError
 
 __all__ = ["choose", "wait"]
 
@@ -25,28 +27,42 @@ POLL_S = 0.1
 
 
 def choose(wanted: str) -> str:
-    """Return the device a recipe's `device` setting means on this machine: 'cpu', 'cuda:0', 'mps' ..."""
-    if wanted not in ("auto", "cuda"):
-        return wanted
-    if _has_nvidia():
-        return "cuda:0"
-    return "mps" if sys.platform == "darwin" and platform.machine() == "arm64" else "cpu"
+    """Return the device a recipe's `device` setting means on this machine: 'cpu', 'cuda:0', 'mps' ...
+
+    Raises:
+        StudioError: if there is no such device.
+    """
+    named = re.fullmatch(r"auto|cpu|mps|cuda(?::(\d{1,3}))?", wanted)
+    if named is None:
+        raise StudioError(f"there is no device '{wanted}'", "Choose auto, cpu, cuda:0 or mps.")
+    gpus = _nvidia_gpus()
+    if wanted.startswith("cuda"):
+        if int(named[1] or 0) >= gpus:
+            has = f"has {gpus} that Graft can use" if gpus else "has none that Graft can use"
+            raise StudioError(f"there is no NVIDIA GPU '{wanted}': this machine {has}", "Choose auto, which takes what is there, or cpu.")
+        return f"cuda:{int(named[1] or 0)}"
+    if wanted == "auto":
+        return "cuda:0" if gpus else "mps" if sys.platform == "darwin" and platform.machine() == "arm64" else "cpu"
+    return wanted
 
 
-def _has_nvidia() -> bool:
-    if os.environ.get("CUDA_VISIBLE_DEVICES", "unset").strip() in ("", "-1"):
-        return False
-    if sys.platform == "linux" and not Path("/proc/driver/nvidia/version").exists():
-        return False
+def _nvidia_gpus() -> int:
+    """Count the NVIDIA GPUs this process may use, without torch."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None and visible.strip() in ("", "-1"):
+        return 0
+    if sys.platform == "darwin" or (sys.platform == "linux" and not Path("/proc/driver/nvidia/version").exists() and not Path("/dev/dxg").exists()):
+        return 0
     try:
         import pynvml
     except ImportError:
-        return False
+        return 0
     try:
         pynvml.nvmlInit()
-        return bool(pynvml.nvmlDeviceGetCount() > 0)
+        count = int(pynvml.nvmlDeviceGetCount())
     except pynvml.NVMLError:
-        return False
+        return 0
+    return min(count, len(visible.split(","))) if visible else count
 
 
 def wait(device: str, *, name: str, since: float, leave: Callable[[], bool]) -> IO[bytes] | None:

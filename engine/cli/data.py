@@ -17,8 +17,8 @@ __all__ = ["import_options", "import_pictures", "projects", "projects_options"]
 def projects_options(parser: argparse.ArgumentParser) -> None:
     """Declare what `projects` takes."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
-    actions.add_parser("list", help="list them (the default)")
     for name, words, arguments in (
+        ("list", "list them (the default)", ()),
         ("create", "make an empty project", ("name",)),
         ("rename", "give a project another name", ("project", "name")),
         ("delete", "put a project away; it can be restored", ("project",)),

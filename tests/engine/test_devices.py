@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from engine import devices, locks, workspace
+from engine.errors import StudioError
 
 WAITER = """
 import sys, time
@@ -63,11 +64,30 @@ def test_whoever_is_told_to_leave_leaves_and_holds_nothing(home: Path) -> None:
     assert not locks.is_held(workspace.locks_folder() / "cpu.lock")
 
 
-@pytest.mark.parametrize("name", ["cpu", "cuda:1", "mps"])
+@pytest.fixture
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+
+
+@pytest.mark.parametrize("name", ["cpu", "mps"])
 def test_a_named_device_is_taken_at_its_word(name: str) -> None:
     assert devices.choose(name) == name
 
 
-def test_hidden_gpus_are_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert not devices.choose("auto").startswith("cuda")
+def test_hidden_gpus_are_not_chosen(no_gpu: None) -> None:
+    assert devices.choose("auto") in ("cpu", "mps")
+
+
+@pytest.mark.parametrize(
+    ("name", "match"),
+    [
+        ("gpu", "no device 'gpu'"),
+        ("cuda:99", "no NVIDIA GPU 'cuda:99'.*has none"),
+        ("cuda", "no NVIDIA GPU 'cuda'"),
+        ("cuda:x", "no device"),
+        ("", "no device"),
+    ],
+)
+def test_a_device_that_is_not_there_is_a_sentence(no_gpu: None, name: str, match: str) -> None:
+    with pytest.raises(StudioError, match=match):
+        devices.choose(name)

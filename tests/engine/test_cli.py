@@ -1,0 +1,221 @@
+"""The studio from a shell, as a user calls it: real processes, one JSON object on stdout, sentences on stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from engine import __main__ as shell
+from engine import locks
+
+FAST = ["image_size=32", "batch_size=4", "precision=fp32", "layout=contiguous", "threads=1", "device=cpu"]
+SET = [word for pair in FAST for word in ("--set", pair)]
+
+
+@dataclass
+class Said:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        found = json.loads(self.out)
+        assert isinstance(found, dict)
+        return found
+
+
+def graft(home: Path, *words: str | Path) -> Said:
+    environment = {**os.environ, "GRAFT_HOME": str(home), "GRAFT_WARM": "0", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-m", "engine", *map(str, words)], capture_output=True, text=True, env=environment, check=False)
+    return Said(done.returncode, done.stdout, done.stderr)
+
+
+def draw(folder: Path) -> Path:
+    random = np.random.default_rng(0)
+    for name, colour in (("red", (200, 60, 60)), ("blue", (60, 60, 200))):
+        (folder / name).mkdir(parents=True)
+        for each in range(12):
+            noisy = np.clip(np.array(colour) + random.normal(0, 40, (40, 40, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(noisy).save(folder / name / f"{each}.png")
+    (folder / "red" / "broken.png").write_bytes(b"no picture")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cli")
+
+
+@pytest.fixture(scope="module")
+def imported(place: Path) -> Said:
+    return graft(place / "home", "import", draw(place / "set"), "--project", "colours", "--json")
+
+
+@pytest.fixture(scope="module")
+def trained(place: Path, imported: Said) -> list[Said]:
+    """Two finished runs."""
+    assert imported.code == 0, imported.err
+    common = ["train", "--project", "colours", "--start", "test_resnet", "--wait", "--json", *SET]
+    return [graft(place / "home", *common, "--preset", "quick"), graft(place / "home", *common, "--set", "epochs=1", "--name", "deeper")]
+
+
+def test_import_makes_the_project_and_says_what_it_skipped(place: Path, imported: Said) -> None:
+    assert imported.code == 0, imported.err
+    assert imported.json["added"] == 24
+    assert [each["name"] for each in imported.json["skipped"]] == ["red/broken.png"]
+    again = graft(place / "home", "import", place / "set", "--project", "colours")
+    assert "0 pictures added to 'colours'" in again.out
+    assert len(graft(place / "home", "projects", "--json").json["projects"]) == 1
+
+
+def test_train_wait_tells_how_it_goes_and_how_it_ended(trained: list[Said]) -> None:
+    for said in trained:
+        assert said.code == 0, said.err
+        assert said.json["state"] == "finished"
+        assert 0 <= said.json["metrics"]["accuracy"] <= 1
+        assert "Looking at every picture once" in said.err
+        assert said.err.rstrip().endswith("finished")
+
+
+def test_runs_report_and_compare_read_what_training_left(place: Path, trained: list[Said]) -> None:
+    first, second = (said.json["run"] for said in trained)
+    listed = graft(place / "home", "runs", "--project", "colours", "--json").json["runs"]
+    assert [row["run"] for row in listed] == [second, first]
+    assert (listed[0]["name"], listed[0]["state"], listed[0]["recipe"]["epochs"]) == ("deeper", "finished", 1)
+    report = graft(place / "home", "report", first, "--json").json
+    assert (report["run"], report["classes"]) == (first, ["blue", "red"])
+    compared = graft(place / "home", "compare", first, second, "--json").json
+    assert compared["differing"]["preset"] == ["quick", "balanced"]
+    assert compared["verdict"] in graft(place / "home", "compare", first, second).out
+
+
+def test_export_and_predict(place: Path, trained: list[Said]) -> None:
+    run = trained[0].json["run"]
+    exported = graft(place / "home", "export", run, "--format", "onnx", "-o", place / "out" / "model.onnx", "--json")
+    assert exported.code == 0, exported.err
+    assert exported.json["bytes"] == (place / "out" / "model.onnx").stat().st_size
+    packed = graft(place / "home", "export", run, "--format", "folder", "-o", place / "out" / "deploy.zip")
+    assert packed.code == 0, packed.err
+    assert (place / "out" / "deploy.zip").read_bytes()[:2] == b"PK"
+    picture = place / "set" / "red" / "1.png"
+    by_run = graft(place / "home", "predict", run, picture, "--top", "1", "--json").json["predictions"]
+    by_file = graft(place / "home", "predict", place / "out" / "model.onnx", picture, "--top", "1", "--json").json["predictions"]
+    assert by_run == by_file
+    assert [row["file"] for row in by_run] == [str(picture)]
+    assert len(by_run[0]["top"]) == 1
+
+
+@pytest.fixture
+def here(home: Path, capsys: pytest.CaptureFixture[str]):
+    """Run a command in this process."""
+
+    def run(*words: str) -> Said:
+        code = shell.main(list(words))
+        printed = capsys.readouterr()
+        return Said(code, printed.out, printed.err)
+
+    return run
+
+
+def test_projects_are_made_renamed_deleted_and_restored(here) -> None:
+    assert here("projects", "create", "birds", "--json").json["project"]["name"] == "birds"
+    assert here("projects", "rename", "birds", "owls").code == 0
+    gone = here("projects", "delete", "owls", "--json").json["project"]["id"]
+    assert here("projects", "--json").json == {"projects": []}
+    assert here("projects", "restore", gone).code == 0
+    assert [row["name"] for row in here("projects", "list", "--json").json["projects"]] == ["owls"]
+
+
+def test_starts_lists_the_catalogue(here) -> None:
+    found = here("starts", "efficientnet lite", "--task", "image-classification", "--json").json
+    assert "efficientnet_lite0" in [row["start"] for row in found["backbones"]]
+    assert found["ready"]
+    assert "efficientnet_lite0" in here("starts", "efficientnet lite").out
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["train", "--project", "nothing"], "nothing"),
+        (["import", "/nowhere/at/all", "--project", "x"], "there is no '/nowhere/at/all'"),
+        (["report", "run-x"], "there is no run 'run-x'"),
+        (["stop", "run-x", "--json"], "there is no run 'run-x'"),
+        (["compare", "run-x"], "cannot be compared"),
+        (["predict", "missing.onnx", "a.png"], "no model file"),
+        (["projects", "rename", "x", "y"], "x"),
+        (["projects", "restore", "x"], "no deleted project is called 'x'"),
+        (["starts", "--task", "cooking"], "there is no task 'cooking'"),
+    ],
+)
+def test_mistakes_are_sentences_and_exit_2(home: Path, capsys: pytest.CaptureFixture[str], words: list[str], sentence: str) -> None:
+    assert shell.main(words) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert sentence in printed.err
+    assert "Traceback" not in printed.err
+    assert printed.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--set", "epoch=3"], "'epochs'"),
+        (["--set", "epochs"], "has no value"),
+        (["--set", "epochs=0"], "from 1 to 1000"),
+        (["--start", "efficientnet_lit0"], "efficientnet_lite0"),
+        (["--start", "run:nobody"], "there is no run 'nobody'"),
+    ],
+)
+def test_a_bad_recipe_starts_nothing(home: Path, capsys: pytest.CaptureFixture[str], words: list[str], sentence: str) -> None:
+    assert shell.main(["projects", "create", "p"]) == 0
+    assert shell.main(["train", "--project", "p", *words]) == 2
+    assert sentence in capsys.readouterr().err
+    assert shell.main(["runs", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"runs": []}
+
+
+def test_a_failed_run_exits_non_zero(place: Path, imported: Said) -> None:
+    words = ["train", "--project", "colours", "--start", "test_resnet", "--wait", "--json", *SET, "--set", "device=cuda:99"]
+    said = graft(place / "home", *words)
+    assert said.code == 1
+    assert said.json["state"] == "failed"
+    assert "no NVIDIA GPU 'cuda:99'" in said.json["problem"]
+
+
+def test_stop_pause_and_resume_steer_a_run(place: Path, imported: Said) -> None:
+    words = ["train", "--project", "colours", "--start", "test_resnet", "--json", *SET]
+    with locks.hold(place / "home" / "locks" / "cpu.lock") or pytest.fail("another test's run is at work"):  # so that it waits, without torch
+        run = graft(place / "home", *words).json["run"]
+        assert graft(place / "home", "pause", run, "--wait", "--json").json["state"] == "paused"
+        assert graft(place / "home", "resume", run, "--json").json["state"] == "waiting"
+        assert graft(place / "home", "stop", run, "--wait", "--json").json["state"] == "stopped"
+        assert "nothing to pause" in graft(place / "home", "pause", run).err
+
+
+def test_light_commands_load_no_torch(home: Path) -> None:
+    code = (
+        "import sys; from engine.__main__ import main; codes = [main([name]) for name in ('runs', 'projects', 'starts')];"
+        "heavy = {'torch', 'torchvision', 'timm', 'onnxruntime', 'streamlit'} & set(sys.modules); sys.exit(str(heavy) if heavy else max(codes))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    from engine.cli import COMMANDS
+
+    with pytest.raises(SystemExit):
+        shell.main(["--help"])
+    printed = capsys.readouterr().out
+    assert all(f"{command.name} " in printed for command in COMMANDS)
+    assert len({command.name for command in COMMANDS}) == len(COMMANDS)
