@@ -146,11 +146,11 @@ def page_changes(studio: Studio, browser: Browser, project: str, run: str, round
 
 @contextmanager
 def training(studio: Studio, image_size: int) -> Iterator[Any]:
-    """Keep a real fine-tuning going; give its run."""
+    """Keep a real training going (a small network: many steps a second show a slow-down best); give its run."""
     from engine import runs
 
     size = [f"--set=image_size={image_size}"] if image_size else []
-    arguments = ["--preset", "balanced", "--set=phases=all", "--set=epochs=300", *size, "--json"]
+    arguments = ["--start=mobilenetv3_small_100", "--preset=balanced", "--set=phases=all", "--set=epochs=300", *size, "--json"]
     done = studio.engine("train", "--project", "Surfaces", *arguments)
     assert done.returncode == 0, done.stderr
     run = runs.find(json.loads(done.stdout)["run"])
@@ -196,6 +196,7 @@ def steps_per_second(run: Any, start: float, end: float) -> float:
 
     seen, _ = events.read_from(run.events_path)
     steps = [event for event in seen if isinstance(event, events.Step) and start <= event.t <= end]
+    assert len({event.t for event in steps}) > 1, f"{len(steps)} steps in {end - start:.0f} s are too few to measure: give more --seconds"
     return (steps[-1].step - steps[0].step) / (steps[-1].t - steps[0].t)
 
 

@@ -231,7 +231,8 @@ def test_no_file_names_a_place_on_one_machine() -> None:
     tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
     if tracked.returncode:
         pytest.skip("not a git checkout")
-    place = re.compile(r"(?<![\w.~])/(?:" + "|".join(("wo" + "rk", "ro" + "ot", "ho" + r"me/\w+", "Us" + r"ers/\w+")) + r")/[\w.]")
+    places = ["/wo" + "rk/", "/ro" + "ot/", f"{ROOT}/", f"{Path.home()}/"]  # cut in two: this file is tracked as well
+    place = re.compile("|".join(rf"(?<![\w.~]){re.escape(one)}[\w.]" for one in places if len(one) > 4))
     wrong = []
     for name in tracked.stdout.split("\0"):
         path = ROOT / name
