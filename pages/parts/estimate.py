@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from engine.data import projects
 from engine.data.projects import Project
 from engine.recipe import Recipe
 from pages.parts.jobs import Outcome, drop_job, job_for, outcome, stop_job
@@ -39,7 +40,8 @@ _COUNTS = (
 
 def _request(project: Project, recipe: Recipe) -> dict[str, Any]:
     counted = {key: getattr(recipe, key) for key in _COUNTS}
-    return {"recipe": {"task": recipe.task, **counted}, "project_id": project.id}
+    labelled = projects.summary(project.id).labelled  # more pictures take longer: then it is another question
+    return {"recipe": {"task": recipe.task, **counted}, "project_id": project.id, "pictures": labelled}
 
 
 def estimate_state(project: Project, recipe: Recipe) -> Outcome:
@@ -58,7 +60,7 @@ def estimate_panel(now: Outcome | None) -> None:
     st.markdown("**Before you start**")
     with st.grid("auto", min_column_width=110, gap="small"):
         st.metric("Time", duration(result.get("seconds")), help="Measured by training a few steps on this machine.", border=True)
-        st.metric("Memory", megabytes(result.get("memory_mb")), help="The most that training will need.", border=True)
+        st.metric("Memory", megabytes(result.get("memory_mb") or None), help="The most that training will need.", border=True)
         st.metric("Batch", str(result.get("batch_size") or "–"), help="Batch size: pictures per training step that fit this machine.", border=True)
         speed = result.get("images_per_s")
         st.metric("Pictures/s", f"{speed:,.0f}" if speed else "–", help="Speed of fine-tuning the whole network.", border=True)

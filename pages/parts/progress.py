@@ -164,10 +164,10 @@ def plan_words(history: History) -> str:
     parts = []
     if plan.get("batch_size"):
         parts.append(f"batches of {amount(int(plan['batch_size']), 'picture')}")
-    if plan.get("precision"):
-        parts.append(str(plan["precision"]))
-    if plan.get("layout"):
-        parts.append(str(plan["layout"]).replace("_", " "))
+    if precision := plan.get("precision") or plan.get("frozen_precision"):
+        parts.append(str(precision))
+    if layout := plan.get("layout") or plan.get("frozen_layout"):
+        parts.append(str(layout).replace("_", " "))
     if plan.get("threads"):
         parts.append(amount(int(plan["threads"]), "thread"))
     return ", ".join(parts)

@@ -77,12 +77,15 @@ def _row(run: Run, state: State, opened: Callable[[Run], None]) -> None:
 def _confirm(run: Run, name: str) -> None:
     st.write(f"**{plain(name)}**, its model and its results will be removed from this machine. This cannot be undone.")
     with st.container(horizontal=True):
-        if st.button("Delete it", type="primary", key="delete-really"):
-            with ui.guard():
-                current = ui.current_run()
-                runs.delete(run)
-                if current is not None and current.id == run.id:
-                    ui.select(run=None)
-                st.rerun()
+        if st.button("Delete it", type="primary", key="delete-really", on_click=_delete, args=(run,)):
+            st.rerun()
         if st.button("Keep it", key="delete-not"):
             st.rerun()
+
+
+def _delete(run: Run) -> None:
+    with ui.guard():
+        current = ui.current_run()
+        runs.delete(run)
+        if current is not None and current.id == run.id:
+            ui.select(run=None)

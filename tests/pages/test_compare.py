@@ -40,6 +40,6 @@ def test_curves_can_be_drawn_by_minute(trained: Trained) -> None:  # noqa: F811
     app = trained.open("compare.py")
     along = [control for control in app.button_group if control.key == "along"]
     assert along, "a run leaves curves even if only the head learns"
-    along[0].set_value(["minute"]).run()
+    along[0].set_value("minute").run()
     assert not app.exception
     assert any("minutes of work" in chart.proto.spec for chart in app.get("plotly_chart"))

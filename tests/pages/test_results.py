@@ -31,7 +31,7 @@ def test_the_run_in_the_address_is_shown_and_another_can_be_picked(trained: Trai
     assert app.selectbox(key="picked-run").value == trained.first
     app.selectbox(key="picked-run").select(trained.second).run()
     assert not app.exception
-    assert app.query_params["run"] == [trained.second]
+    assert app.query_params["run"] == trained.second
 
 
 def test_the_table_of_classes_has_every_class(trained: Trained) -> None:  # noqa: F811

@@ -64,7 +64,7 @@ def test_start_trains_what_the_form_says_and_the_page_follows_it(trained: Traine
         assert run.recipe.phases == "head"
         assert run.recipe.name == "Quick look 1"
         assert app.title[0].value == "Quick look 1"
-        assert app.query_params["run"] == [run.id]
+        assert app.query_params["run"] == run.id
         wait_for(lambda: runs.state(run) not in ("waiting", "running"))
         assert runs.state(run) == "finished", run.path("log.txt").read_text()[-2000:]
         app.run()

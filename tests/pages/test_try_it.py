@@ -38,7 +38,7 @@ def test_why_shows_a_heat_map(trained: Trained) -> None:  # noqa: F811
 
 def test_a_dropped_file_that_is_no_picture_is_refused_in_a_sentence(trained: Trained) -> None:  # noqa: F811
     app = trained.open("try_it.py", run=trained.first)
-    app.button_group(key="try-source").set_value(["drop"]).run()
+    app.button_group(key="try-source").set_value("drop").run()
     app.file_uploader(key="try-file").upload("note.png", b"this is no picture", "image/png").run()
     assert not app.exception
     assert "is not a picture that can be read" in app.error[0].value.replace("\\", "")

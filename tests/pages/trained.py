@@ -78,7 +78,8 @@ def trained_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = shared / "trained"
     with locks.hold(shared / "trained.lock") as _:  # type: ignore[union-attr]
         if not (folder / "made").exists():
-            folder.mkdir(exist_ok=True)
+            shutil.rmtree(folder, ignore_errors=True)  # what a failed attempt left
+            folder.mkdir()
             environment = {**os.environ, "GRAFT_HOME": str(folder), "GRAFT_WARM": "0", "OMP_NUM_THREADS": "1"}
             done = subprocess.run([sys.executable, "-c", _BUILD], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280, check=False)
             assert done.returncode == 0, done.stderr[-3000:]
