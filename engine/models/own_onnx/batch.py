@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,19 +20,35 @@ from torch import Tensor
 
 from engine.models.own_onnx.graph import ImportedGraph
 from engine.models.own_onnx.interpreter import FAULTS, Step
-from engine.models.own_onnx.normalise import constant_tensor
+from engine.models.own_onnx.normalise import constant_tensor, drop_unused
 from engine.models.own_onnx.operators import OperatorError
 from engine.models.own_onnx.operators.node import ints
 from engine.models.own_onnx.operators.types import from_numpy
 
-__all__ = ["free_batch"]
+__all__ = ["Freed", "free_batch"]
 
 Shape = tuple[int, ...]
 _TOLERANCE = 1e-3
 
 
-def free_batch(model: ModelProto, inputs: Sequence[np.ndarray]) -> tuple[ModelProto, int]:
-    """Return a model that takes any batch size, and how many nodes were mended.
+@dataclass(frozen=True)
+class Freed:
+    """A model that takes any batch size.
+
+    Attributes:
+        mended: how many nodes had the batch baked in.
+        shapes: shape of every value at the example's batch.
+        reference: the outputs for the example.
+    """
+
+    model: ModelProto
+    mended: int
+    shapes: dict[str, Shape]
+    reference: dict[str, Any]
+
+
+def free_batch(model: ModelProto, inputs: Sequence[np.ndarray]) -> Freed:
+    """Return a model that takes any batch size.
 
     Args:
         model: normalised.
@@ -52,10 +69,13 @@ def free_batch(model: ModelProto, inputs: Sequence[np.ndarray]) -> tuple[ModelPr
             fresh = module
         else:
             mending.write()
+            drop_unused(copy)
             fresh = ImportedGraph(copy)
         _open_axes(copy)
         _verify(fresh, one, reference)
-    return copy, mending.mended
+    outputs = {name: reference[name] for name in module.output_names}
+    shapes = {name: tuple(value.shape) if isinstance(value, Tensor) else value for name, value in reference.items()}
+    return Freed(copy, mending.mended, shapes, outputs)
 
 
 def _open_axes(model: ModelProto) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from engine.errors import StudioError
 from engine.models.own_onnx.limits import CHECK_MEMORY_BYTES, CHECK_SECONDS
 
-__all__ = ["check"]
+__all__ = ["check", "main"]
 
 _ROOT = Path(__file__).resolve().parents[3]
 _AGAIN = "Export the model again with its framework's own ONNX exporter, then drop that file here."

@@ -14,7 +14,7 @@ from engine.models.own_onnx.interpreter import compile_graph, execute, set_train
 from engine.models.own_onnx.operators.types import from_numpy
 from engine.models.own_onnx.roles import Role, needed_nodes, parameter_names, roles
 
-__all__ = ["ImportedGraph"]
+__all__ = ["ImportedGraph", "Part"]
 
 _SMALL = 64
 """Constants of fewer elements stay in the processor's memory: they mostly say how, not what."""

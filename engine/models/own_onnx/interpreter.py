@@ -18,7 +18,7 @@ from torch import Tensor
 from engine.models.own_onnx.operators import OPERATORS, Node, Operator, OperatorError, key
 from engine.models.own_onnx.operators.types import from_numpy
 
-__all__ = ["FAULTS", "Body", "Step", "compile_graph", "execute"]
+__all__ = ["FAULTS", "Body", "Step", "compile_graph", "execute", "set_training"]
 
 FAULTS = (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, AssertionError, NotImplementedError, ZeroDivisionError, OverflowError)
 """What an operator raises when a file asks for something it cannot do."""

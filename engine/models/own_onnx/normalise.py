@@ -18,7 +18,7 @@ from engine.models.own_onnx.load import graphs
 from engine.models.own_onnx.quantised import dequantise
 from engine.models.own_onnx.roles import FLOATS, reads
 
-__all__ = ["Prepared", "constant_tensor", "prepare"]
+__all__ = ["Prepared", "constant_tensor", "drop_unused", "prepare"]
 
 _TRANSPARENT = ("Identity", "Transpose", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten")
 """What may stand between a stored tensor and the layer that reads it; a weight seen through these is still a weight."""
@@ -223,14 +223,18 @@ def _fold_constants(done: Prepared) -> None:
 
 
 def _drop_unused(done: Prepared) -> None:
+    drop_unused(done.model)
+
+
+def drop_unused(model: ModelProto) -> None:
     """Leave out nodes that reach no output, and stored tensors that nobody reads. Weights stop being inputs (old files list them)."""
-    graph = done.model.graph
+    graph = model.graph
     wanted, kept = {value.name for value in graph.output}, []
     for node in reversed(graph.node):
         if wanted.intersection(node.output):
             kept.append(node)
             wanted.update(reads(node))
-    _replace_nodes(done.model, kept[::-1])
+    _replace_nodes(model, kept[::-1])
     stored = [item for item in graph.initializer if item.name in wanted]
     names = {item.name for item in stored}
     copies = [TensorProto.FromString(item.SerializeToString()) for item in stored]

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, numpy_helper
 
-__all__ = ["FLOATS", "Role", "consumers", "needed_nodes", "parameter_names", "roles"]
+__all__ = ["FLOATS", "Role", "consumers", "needed_nodes", "parameter_names", "reads", "roles"]
 
 Role = Literal["weight", "buffer", "constant"]
 

@@ -1,0 +1,322 @@
+"""Imports a file once and keeps what came of it in the workspace, so that runs can be built from it again.
+
+models/<id>/model.onnx   the graph, normalised and with a free batch size (or as it came, where it cannot be trained)
+models/<id>/about.json   what the X-ray shows, and the shapes that choosing another cut needs
+
+The id is a hash of the file and its external data. Runs refer to it as `onnx:ID:CUT`, never to the dropped file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import ModelProto
+
+from engine import workspace
+from engine.errors import StudioError
+from engine.models.own_onnx.backbone import FrozenFeatures, TrainableBackbone, session_of
+from engine.models.own_onnx.batch import Freed, free_batch
+from engine.models.own_onnx.child import check
+from engine.models.own_onnx.cut import Cut, choose, find_cuts
+from engine.models.own_onnx.drawing import summary
+from engine.models.own_onnx.graph import ImportedGraph
+from engine.models.own_onnx.interface import Port, example, inputs_of, outputs_of, picture_input
+from engine.models.own_onnx.load import external_files, read
+from engine.models.own_onnx.normalise import Prepared, prepare
+from engine.models.own_onnx.operators import OperatorError
+from engine.models.own_onnx.parity import RUNTIME_FAULTS, compare, real_picture, run_session
+from engine.models.own_onnx.preparation import Preparation, guess
+
+__all__ = ["Imported", "import_file", "load_backbone", "open_imported", "reference"]
+
+_VERSION = 1
+_AGREES = 1e-3
+_LARGEST_FILE = (2 << 30) - (64 << 20)
+
+Report = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Imported:
+    """An imported file: where it lies and what is known about it."""
+
+    id: str
+    folder: Path
+    about: dict[str, Any]
+
+    @property
+    def model(self) -> ModelProto:
+        """The kept graph with its weights."""
+        return onnx.load(str(self.folder / "model.onnx"))
+
+    @property
+    def preparation(self) -> Preparation | None:
+        """How it wants its pictures; None if it takes none."""
+        row = self.about["preparation"]
+        return Preparation.from_json(row) if row else None
+
+    def cut(self, wanted: str = "") -> Cut:
+        """Return the proposed cut, or the one asked for.
+
+        Raises:
+            StudioError: if that one cannot be used.
+        """
+        if not wanted or wanted == self.about["cut"]["value"]:
+            row = self.about["cut"]
+            return Cut(**{**row, "shape": tuple(row["shape"])})
+        return choose(self.model, {name: tuple(shape) for name, shape in self.about["shapes"].items()}, wanted)
+
+
+def _digest(path: Path, model: ModelProto) -> str:
+    state = hashlib.sha256(str(_VERSION).encode())
+    for file in [path, *(path.parent / name for name in external_files(model))]:
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 22):
+                state.update(block)
+    return state.hexdigest()[:20]
+
+
+def _folder(model_id: str) -> Path:
+    return workspace.home() / "models" / model_id
+
+
+def open_imported(model_id: str) -> Imported:
+    """Return an imported file by its id.
+
+    Raises:
+        StudioError: if it is not in the workspace.
+    """
+    folder = _folder(model_id)
+    if Path(model_id).name != model_id or not (folder / "about.json").exists():
+        raise StudioError("the ONNX file this started from is not in the workspace", "Drop the file again on the Start page.")
+    return Imported(model_id, folder, workspace.read_json(folder / "about.json"))
+
+
+def _remembered(path: Path) -> Imported | None:
+    """A file that was imported and is gone since, or unchanged: found by its path, time and size."""
+    index = workspace.home() / "models" / "paths.json"
+    row = workspace.read_json(index).get(str(path.absolute())) if index.exists() else None
+    if row is None or not (_folder(row["id"]) / "about.json").exists():
+        return None
+    if path.exists() and (path.stat().st_mtime_ns, path.stat().st_size) != tuple(row["stat"]):
+        return None
+    return open_imported(row["id"])
+
+
+def _remember(path: Path, model_id: str) -> None:
+    index = workspace.home() / "models" / "paths.json"
+    rows = workspace.read_json(index) if index.exists() else {}
+    stat = path.stat()
+    rows[str(path.absolute())] = {"id": model_id, "stat": [stat.st_mtime_ns, stat.st_size]}
+    workspace.write_json(index, rows)
+
+
+def import_file(path: Path, *, report: Report = lambda _words, _share: None) -> Imported:
+    """Check, understand and keep a file; a file that is known is found at once.
+
+    Raises:
+        StudioError: if it is refused, cannot be run, or nothing in it can describe a picture.
+    """
+    known = _remembered(path)
+    if known is not None:
+        return known
+    report("Checking the file", 0.05)
+    check(path)
+    light = read(path, weights=False)
+    model_id = _digest(path, light)
+    if not (_folder(model_id) / "about.json").exists():
+        _analyse(path, model_id, report)
+    _remember(path, model_id)
+    return open_imported(model_id)
+
+
+def _analyse(path: Path, model_id: str, report: Report) -> None:
+    report("Reading the network", 0.15)
+    model = read(path)
+    size = path.stat().st_size + sum((path.parent / name).stat().st_size for name in external_files(read(path, weights=False)))
+    facts = summary(model, size)
+    dtypes = {port.name: port.dtype for port in inputs_of(model)}
+    report("Turning it into something that can learn", 0.3)
+    prepared = prepare(model)
+    ports = inputs_of(prepared.model)
+    port = picture_input(ports)
+    preparation = guess(prepared.model, port, dtypes.get(port.name)) if port is not None else None
+    freed, why = _trained(prepared, ports, preparation)
+    report("Comparing it with ONNX Runtime", 0.6)
+    parity: dict[str, Any] = {}
+    if freed is not None:
+        parity, disagreement = _parity(path, prepared.model, freed, ports, port, preparation)
+        if disagreement:
+            freed, why = None, [disagreement]
+    if freed is None:
+        kept, shapes, outputs = _floor(path, prepared.model)
+    else:
+        kept, shapes, outputs = freed.model, freed.shapes, None
+    report("Finding where to cut", 0.85)
+    about = _about(path, facts, prepared, ports, port, preparation, kept, shapes, freed, why, parity, outputs)
+    folder = _folder(model_id)
+    folder.mkdir(parents=True, exist_ok=True)
+    _save(kept, folder / "model.onnx")
+    workspace.write_json(folder / "about.json", about)
+
+
+def _save(model: ModelProto, path: Path) -> None:
+    if model.ByteSize() < _LARGEST_FILE:
+        workspace.write_bytes(path, model.SerializeToString())
+        return
+    onnx.save(model, str(path), save_as_external_data=True, location="model.data")
+
+
+def _trained(prepared: Prepared, ports: list[Port], preparation: Preparation | None) -> tuple[Freed | None, list[str]]:
+    """Try the trainable way: run it, free its batch, and see gradients arrive."""
+    inputs = example(ports, size=preparation.image_size if preparation else 0)
+    try:
+        freed = free_batch(prepared.model, inputs)
+    except OperatorError as error:
+        return None, [str(error)]
+    return freed, []
+
+
+def _parity(
+    path: Path, prepared: ModelProto, freed: Freed, ports: list[Port], port: Port | None, preparation: Preparation | None
+) -> tuple[dict[str, Any], str]:
+    """Compare with ONNX Runtime on the dropped file; where that was quantised or half precision, also on the prepared graph."""
+    module = ImportedGraph(freed.model)
+    batch = example(ports)[0].shape[0]
+    feeds = {"random": example(ports, seed=7, size=preparation.image_size if preparation else 0)}
+    picture = real_picture(preparation, port, batch) if port is not None and preparation is not None and port.channels in (1, 3, 4, None) else None
+    if picture is not None:
+        feeds["picture"] = [picture]
+    result: dict[str, Any] = {}
+    fault = ""
+    for name, source in (("file", str(path)), ("prepared", prepared)):
+        if name == "prepared" and result.get("file") and max(row["max_rel"] for row in result["file"].values()) <= _AGREES:
+            break
+        try:
+            session = session_of(source)
+            result[name] = {kind: compare(module, session, feed) for kind, feed in feeds.items()}
+        except RUNTIME_FAULTS as error:
+            fault = str(error).splitlines()[0][:200]
+    worst = {name: max(row["max_rel"] for row in rows.values()) for name, rows in result.items()}
+    flat = {"runtime": "ok" if result else f"ONNX Runtime cannot run this file ({fault})", **result}
+    if result:
+        rows = result.get("file") or result["prepared"]
+        flat |= {"max_abs": max(row["max_abs"] for row in rows.values()), "max_rel": max(row["max_rel"] for row in rows.values())}
+    disagrees = bool(worst) and min(worst.values()) > _AGREES
+    return _finite(flat), f"the imported network and ONNX Runtime give different answers (by {min(worst.values()):.1e})" if disagrees else ""
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows no infinity."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return value if not isinstance(value, float) or np.isfinite(value) else None
+
+
+def _floor(path: Path, prepared: ModelProto) -> tuple[ModelProto, dict[str, tuple[int, ...]], dict[str, Any]]:
+    """The frozen way: ONNX Runtime must at least run the file. Returns the graph it runs, and shapes of its values."""
+    original = read(path)
+    faults = []
+    for model in (original, prepared):
+        own = inputs_of(model)
+        try:
+            inputs = example(own)
+            run_session(session_of(model), inputs)
+            shapes = _shapes_by_runtime(model, inputs)
+        except RUNTIME_FAULTS as error:
+            faults.append(str(error).splitlines()[0][:200])
+            continue
+        batch = own[0].shape[0] if own and own[0].shape else None
+        return model, shapes, {"fixed_batch": batch, "ports": own}
+    raise StudioError(
+        f"neither Graft nor ONNX Runtime can run this network ({faults[0]})", "Export the model again, for opset 17 if your tool lets you choose."
+    )
+
+
+def _shapes_by_runtime(model: ModelProto, inputs: list[np.ndarray]) -> dict[str, tuple[int, ...]]:
+    """Shapes of all values, by asking for every one of them."""
+    open_model = ModelProto.FromString(model.SerializeToString())
+    given = {value.name for value in open_model.graph.output}
+    open_model.graph.output.extend(onnx.ValueInfoProto(name=name) for node in model.graph.node for name in node.output if name and name not in given)
+    session = session_of(open_model)
+    names = [item.name for item in session.get_outputs()]
+    values = run_session(session, inputs, names)
+    return {name: tuple(value.shape) for name, value in zip(names, values, strict=True) if isinstance(value, np.ndarray)}
+
+
+def _about(
+    path: Path,
+    facts: dict[str, Any],
+    prepared: Prepared,
+    ports: list[Port],
+    port: Port | None,
+    preparation: Preparation | None,
+    kept: ModelProto,
+    shapes: dict[str, tuple[int, ...]],
+    freed: Freed | None,
+    why: list[str],
+    parity: dict[str, Any],
+    floor: dict[str, Any] | None,
+) -> dict[str, Any]:
+    cuts = find_cuts(kept, shapes)
+    parameters = _parameters(kept) if freed is not None else {"total": 0, "trainable": 0}
+    notes = list(prepared.notes) if freed is not None else []
+    if freed is not None and freed.mended:
+        notes.append(f"the batch size was fixed in {freed.mended} places and is free now")
+    if freed is not None and not prepared.counts.get("batch_norms") and facts["operators"].get("Conv", 0) > 4:
+        notes.append("the exporter had merged BatchNorm into the convolutions (or there was none): their weights learn, the norms are gone")
+    return {
+        "file": path.name,
+        **facts,
+        "trainable": freed is not None,
+        "why": why,
+        "notes": notes,
+        "inputs": [item.to_json() for item in ports],
+        "outputs": [item.to_json() for item in outputs_of(prepared.model)],
+        "port": (floor["ports"][0] if floor and floor["ports"] else port).to_json() if port is not None else None,  # type: ignore[union-attr]
+        "fixed_batch": floor["fixed_batch"] if floor else None,
+        "preparation": preparation.to_json() if preparation else None,
+        "parameters": parameters,
+        "made_for": cuts.made_for,
+        "classes": cuts.classes,
+        "cut": cuts.proposed.to_json(),
+        "alternatives": [cut.to_json() for cut in cuts.alternatives],
+        "parity": parity,
+        "shapes": {name: list(shape) for name, shape in shapes.items() if isinstance(shape, tuple)},
+    }
+
+
+def _parameters(model: ModelProto) -> dict[str, Any]:
+    module = ImportedGraph(model)
+    weights = list(module.parameters())
+    return {"total": sum(item.numel() for item in weights), "tensors": len(weights), "statistics": sum(1 for _ in module.buffers())}
+
+
+def reference(imported: Imported, cut: Cut) -> str:
+    """Return what a model spec calls this backbone."""
+    return f"onnx:{imported.id}:{cut.value}"
+
+
+def load_backbone(name: str) -> torch.nn.Module:
+    """Build the backbone that a model spec names `onnx:ID:CUT`.
+
+    Raises:
+        StudioError: if it is not in the workspace, or the cut is no longer in it.
+    """
+    _, model_id, value = name.split(":", 2)
+    imported = open_imported(model_id)
+    row = imported.about["port"]
+    if row is None:
+        raise StudioError("this network does not take pictures", "Choose a network with one picture input.")
+    port = Port(row["name"], tuple(row["shape"]), row["dtype"], row["kind"], row["layout"])
+    cut, model = imported.cut(value), imported.model
+    if imported.about["trainable"]:
+        return TrainableBackbone(model, cut, port)
+    return FrozenFeatures(model, cut, port, imported.about["fixed_batch"])

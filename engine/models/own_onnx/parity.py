@@ -1,0 +1,92 @@
+"""Compares the imported module with ONNX Runtime on the file itself: on random input and on a real picture."""
+
+from __future__ import annotations
+
+import importlib.util
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+from PIL import Image
+
+from engine.models.own_onnx.interface import Port
+from engine.models.own_onnx.operators.types import from_numpy
+from engine.models.own_onnx.preparation import Preparation
+
+__all__ = ["RUNTIME_FAULTS", "compare", "real_picture", "run_session"]
+
+RUN_SECONDS = 120
+_STATES = onnxruntime.capi.onnxruntime_pybind11_state
+RUNTIME_FAULTS = (
+    _STATES.Fail,
+    _STATES.InvalidArgument,
+    _STATES.InvalidGraph,
+    _STATES.InvalidProtobuf,
+    _STATES.NotImplemented,
+    _STATES.RuntimeException,
+    _STATES.NoSuchFile,
+    _STATES.EPFail,
+    RuntimeError,
+    ValueError,
+)
+"""What ONNX Runtime raises when it cannot load or run a file."""
+
+
+def run_session(session: onnxruntime.InferenceSession, inputs: Sequence[np.ndarray], names: Sequence[str] | None = None) -> list[np.ndarray]:
+    """Run a session, but not for ever."""
+    options = onnxruntime.RunOptions()
+    options.log_severity_level = 4
+    timer = threading.Timer(RUN_SECONDS, lambda: setattr(options, "terminate", True))
+    timer.start()
+    try:
+        feed = {item.name: array for item, array in zip(session.get_inputs(), inputs, strict=True)}
+        return session.run(names, feed, options)
+    finally:
+        timer.cancel()
+
+
+def real_picture(preparation: Preparation, port: Port, batch: int) -> np.ndarray | None:
+    """A photograph as the network takes it; None where no sample picture is installed."""
+    found = importlib.util.find_spec("skimage")
+    path = Path(found.submodule_search_locations[0]) / "data" / "astronaut.png" if found and found.submodule_search_locations else None
+    if path is None or not path.exists():
+        return None
+    height, width = port.size
+    size = (width or preparation.image_size, height or preparation.image_size)
+    with Image.open(path) as picture:
+        pixels = np.asarray(picture.convert("RGB").resize(size, Image.Resampling.BICUBIC), dtype=np.float32) / 255
+    values = (pixels - np.array(preparation.mean, np.float32)) / np.array(preparation.std, np.float32)
+    if port.channels == 1:
+        values = values.mean(2, keepdims=True)
+    elif port.channels == 4:
+        values = np.concatenate([values, values[..., :1]], 2)
+    if port.layout == "NCHW":
+        values = values.transpose(2, 0, 1)
+    return np.ascontiguousarray(np.repeat(values[None], batch, 0))
+
+
+def compare(module: Callable[..., Any], session: onnxruntime.InferenceSession, inputs: Sequence[np.ndarray]) -> dict[str, float]:
+    """Return the largest difference of any output, absolute and relative to the output's largest value."""
+    wanted = [item.type.removeprefix("tensor(").removesuffix(")") for item in session.get_inputs()]
+    kinds = {"float": "float32", "double": "float64", "float16": "float16", "uint8": "uint8", "int8": "int8"}
+    fed = [array.astype(kinds[kind]) if kind in kinds else array for kind, array in zip(wanted, inputs, strict=True)]
+    theirs = run_session(session, fed)
+    with torch.no_grad():
+        found = module(*[from_numpy(array.astype(np.float32) if array.dtype.kind in "fV" else array) for array in inputs])
+    ours = found if isinstance(found, tuple) else (found,)
+    worst = {"max_abs": 0.0, "max_rel": 0.0}
+    for a, b in zip(ours, theirs, strict=True):
+        if not isinstance(a, torch.Tensor) or not isinstance(b, np.ndarray) or b.size == 0:
+            continue
+        x, y = a.detach().double().cpu().numpy(), b.astype(np.float64)
+        if x.shape != y.shape:
+            return {"max_abs": float("inf"), "max_rel": float("inf")}
+        finite = np.isfinite(y)
+        gap = float(np.abs(x - y)[finite].max()) if finite.any() else 0.0
+        scale = float(np.abs(y[finite]).max()) if finite.any() else 1.0
+        worst = {"max_abs": max(worst["max_abs"], gap), "max_rel": max(worst["max_rel"], gap / max(scale, 1e-12))}
+    return worst
