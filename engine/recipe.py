@@ -2,6 +2,8 @@
 
 A recipe is what the user chose, in plain JSON. What the dry run chose (precision, batch size where left automatic)
 is not in it: that is the run's plan, an event.
+
+Longer than 400 lines because it is one table: a row a setting.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from pydantic.fields import FieldInfo
 
 from engine.errors import StudioError
 
-__all__ = ["GROUPS", "PRESETS", "Preset", "Recipe", "Setting", "differing", "recipe_from", "settings"]
+__all__ = ["GROUPS", "PRESETS", "Preset", "Recipe", "Setting", "differing", "recipe_from", "setting", "settings"]
 
 Level = Literal["basic", "expert", "hidden"]
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from engine.errors import StudioError
 
-__all__ = ["cache", "home", "locks_folder", "project_folder", "read_json", "replacing", "uploads", "write_bytes", "write_json"]
+__all__ = ["cache", "disk_error", "home", "locks_folder", "project_folder", "read_json", "replacing", "uploads", "write_bytes", "write_json"]
 
 
 def home() -> Path:

@@ -23,7 +23,7 @@ from typing import BinaryIO
 
 from engine.errors import StudioError
 
-__all__ = ["LIMITS", "Archive", "Limits"]
+__all__ = ["LIMITS", "Archive", "Limits", "room_for"]
 
 
 @dataclass(frozen=True)

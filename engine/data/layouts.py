@@ -11,7 +11,7 @@ from engine.data import tables
 from engine.data.images import SUFFIXES
 from engine.errors import StudioError
 
-__all__ = ["Found", "Layout", "Skipped", "read"]
+__all__ = ["Found", "Layout", "Skipped", "read", "split_named"]
 
 _SPLITS = {
     **dict.fromkeys(("train", "training", "trainset", "train_set"), "train"),

@@ -39,7 +39,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 from engine import locks, workspace
 from engine.errors import StudioError
 
-__all__ = ["HEAD", "classes", "engine", "items", "marks", "metadata", "projects", "session", "versions"]
+__all__ = ["HEAD", "classes", "engine", "exists", "explained", "items", "marks", "metadata", "projects", "session", "versions"]
 
 HEAD = "0001"
 """The newest migration in migrations/versions. Compared as a string, so that opening a current database never imports alembic."""

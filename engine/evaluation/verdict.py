@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-__all__ = ["CERTAIN_BELOW", "in_words", "verdict"]
+__all__ = ["CERTAIN_BELOW", "Paired", "in_words", "verdict"]
 
 CERTAIN_BELOW = 0.05
 """Below this p-value a difference is called real: the field's custom."""
