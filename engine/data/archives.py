@@ -98,7 +98,7 @@ class Archive:
         try:
             with self._zip.open(info) as stream:
                 yield stream  # type: ignore[misc]
-                if stream.tell() != info.file_size:  # callers read to the end
+                if stream.tell() != info.file_size and not stream.read(1):  # at its end, and too early
                     raise zipfile.BadZipFile("its size is not as the zip says")
         except _DAMAGE as error:
             if isinstance(error, OSError) and error.errno is not None:  # the disk's fault, not the archive's

@@ -92,7 +92,7 @@ class _Taken:
 def _read_layout(source: sources.Source, table: str | None) -> Layout:
     def content(name: str) -> bytes:
         with source.open(name) as stream:
-            return stream.read(tables.MAX_BYTES + 1) if source.size(name) > tables.MAX_BYTES else stream.read()
+            return stream.read(tables.MAX_BYTES + 1)
 
     layout = layouts.read(list(source.files), content, table)
     if isinstance(source, sources.Folder):

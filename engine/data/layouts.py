@@ -62,7 +62,7 @@ def read(names: list[str], open_table: Callable[[str], bytes], only_table: str |
     pictures, skipped = _sorted_out(names)
     if not pictures:
         raise StudioError("no pictures were found", "Choose a folder or zip that holds JPEG, PNG, WebP, GIF, BMP or TIFF files.")
-    layout = _by_table(names, pictures, open_table, only_table) or _by_folders(pictures)
+    layout = _by_table(names, pictures, open_table, only_table)
     layout.skipped = skipped + layout.skipped
     return layout
 
@@ -83,25 +83,34 @@ def _sorted_out(names: list[str]) -> tuple[list[str], list[Skipped]]:
     return pictures, skipped
 
 
-def _by_table(names: list[str], pictures: list[str], open_table: Callable[[str], bytes], only: str | None) -> Layout | None:
-    """Use a CSV file that lists at least half of the pictures, the one nearest to the top first."""
+def _by_table(names: list[str], pictures: list[str], open_table: Callable[[str], bytes], only: str | None) -> Layout:
+    """Use a CSV file that lists at least half of the pictures, the one nearest to the top first; without one, the folders."""
     hidden = (".", "__MACOSX")
     candidates = [name for name in names if PurePosixPath(name).suffix.casefold() in tables.SUFFIXES and not name.rpartition("/")[2].startswith(hidden)]
     best: tables.Listing | None = None
+    odd: list[str] = []
     for name in [only] if only else sorted(candidates, key=lambda name: (name.count("/"), name))[:8]:
-        listing = tables.read(name, open_table(name), pictures)
+        try:
+            listing = tables.read(name, open_table(name), pictures)
+        except StudioError as error:
+            if only:
+                raise
+            odd.append(f"{error.problem}; it was not used")
+            continue
         if listing is None and only:
             raise StudioError(f"{name} does not say which picture has which class", "Give it two columns with the headings path and label.")
         if listing is not None and (only or 2 * len(listing.rows) >= len(pictures)) and (best is None or len(listing.rows) > len(best.rows)):
             best = listing
     if best is None:
-        return None
+        layout = _by_folders(pictures)
+        layout.problems += odd
+        return layout
     rows = best.rows
     found = [Found(name, *(rows[name][0], split_named(rows[name][1]))) for name in pictures if name in rows]
     if not only:
         found += [Found(name) for name in pictures if name not in rows]
     skipped = [Skipped(name, f"listed in {best.name} but not there") for name in best.missing]
-    return Layout("csv", sorted(found, key=lambda picture: picture.name), skipped, best.problems)
+    return Layout("csv", sorted(found, key=lambda picture: picture.name), skipped, best.problems + odd)
 
 
 def split_named(word: str | None) -> str | None:

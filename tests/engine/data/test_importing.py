@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from engine import locks, workspace
-from engine.data import importing, items, projects
+from engine.data import importing, items, projects, tables
 from engine.data.projects import Project
 from engine.errors import StudioError
 
@@ -118,6 +118,15 @@ def test_a_table_beside_its_pictures(project: Project, tmp_path: Path, draw: Cal
     assert items.list_items(project.id, label="dog")[0].split == "test"
 
 
+def test_a_huge_table_beside_the_pictures_is_not_loaded(project: Project, folder: Path, pack: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "MAX_BYTES", 1000)
+    (folder / "pixels.csv").write_text("path,label\n" + "0,0\n" * 1000)
+    for source in (folder, pack(folder)):
+        found = importing.inspect(source)
+        assert found.counts == {"cat": 10, "dog": 10}
+        assert "pixels.csv has" in found.problems[0]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "problem"),
     [("nowhere", None, "nothing at"), ("one.png", b"x", "one picture"), ("data.rar", b"x", "neither a folder"), ("data.tar.gz", b"x", "neither a folder")],
@@ -199,7 +208,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path, draw: Callable[.
     code = f"""
 import os
 from pathlib import Path
-from engine.data import importing, items, projects
+from engine.data import importing, items, projects, tables
 project = projects.create("Full")
 before = os.statvfs(os.environ["GRAFT_HOME"]).f_bfree
 try:

@@ -132,7 +132,10 @@ def test_contradictions_are_said() -> None:
 @pytest.mark.parametrize(("text", "problem"), [("," * 5000, "more than 1000 columns"), ("path,label\n1.jpg," + "x" * 200_000, "not a readable table")])
 def test_absurd_tables(text: str, problem: str) -> None:
     with pytest.raises(StudioError, match=problem):
-        _read(["1.jpg"], {"labels.csv": text})
+        _read(["1.jpg"], {"labels.csv": text}, "labels.csv")
+    beside = _read(["cat/1.jpg", "dog/2.jpg"], {"pixels.csv": text})
+    assert beside.kind == "class folders", "a table nobody asked for does not stand in the way"
+    assert problem in beside.problems[0]
 
 
 def test_rubbish_is_no_table() -> None:
