@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -61,6 +63,25 @@ def test_the_second_of_two_browsers_is_told(full: Project) -> None:
     assert "bird" not in items.classes(full.id), "a refused edit leaves nothing behind"
     with pytest.raises(StudioError, match="no picture"):
         items.set_label(10**9, "cat", 0)
+
+
+def test_of_many_at_once_exactly_one_is_saved(full: Project) -> None:
+    item = items.list_items(full.id)[0]
+    start = threading.Barrier(8)
+
+    def sort(number: int) -> bool:
+        start.wait()
+        try:
+            items.set_label(item.id, f"class {number}", item.revision)
+        except StudioError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        saved = [number for number, won in enumerate(pool.map(sort, range(8))) if won]
+    assert len(saved) == 1
+    found = items.get_item(item.id)
+    assert (found.label, found.revision) == (f"class {saved[0]}", item.revision + 1)
 
 
 def test_set_aside_and_taken_back(full: Project) -> None:

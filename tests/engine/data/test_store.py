@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sqlite3
 import subprocess
 import sys
 import time
@@ -59,6 +60,18 @@ def test_a_file_that_is_no_database_is_said(home: Path) -> None:
     (home / "graft.db").write_bytes(b"this is not a database, but it is long enough to be looked at" * 100)
     with pytest.raises(StudioError, match="cannot be used"):
         projects.list_projects()
+
+
+def test_a_database_that_another_program_holds_is_said(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "BUSY_MS", 200)
+    projects.create("Pets")
+    holder = sqlite3.connect(home / "graft.db", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StudioError, match="database is busy"):
+        projects.create("Zoo")
+    assert len(projects.list_projects()) == 1, "reading goes on meanwhile"
+    holder.close()
+    projects.create("Zoo")
 
 
 def test_another_workspace_is_another_database(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
