@@ -212,20 +212,28 @@ def read_from(path: Path, offset: int = 0) -> tuple[list[Event], int]:
     return [event for event in events if event is not None], offset + end
 
 
-def last(path: Path, *, after: int = 0, tail_bytes: int = 65536) -> Event | None:
+def last(path: Path, *, after: int = 0) -> Event | None:
     """Return the last whole event that was written after byte `after`, reading only the file's end."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, min(size, after), size - tail_bytes))
-            content = file.read()
+            for tail_bytes in _TAILS:
+                begin = max(0, min(size, after), size - tail_bytes)
+                file.seek(begin)
+                content = file.read(size - begin)
+                for line in reversed(content[: content.rfind(b"\n") + 1].splitlines()):
+                    event = _parse(line)
+                    if event is not None:
+                        return event
+                if begin <= after:
+                    break
     except FileNotFoundError:
-        return None
-    for line in reversed(content[: content.rfind(b"\n") + 1].splitlines()):
-        event = _parse(line)
-        if event is not None:
-            return event
+        pass
     return None
+
+
+_TAILS = (1024, 65536, 1 << 22)
+"""How much of a file's end is read to find its last event: the list of runs asks a thousand files, most events are short, a plan is long."""
 
 
 @dataclass

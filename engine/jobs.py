@@ -85,7 +85,8 @@ def estimate(job: Work) -> LastWord:
 
     recipe = Recipe.model_validate(job.request["recipe"])
     manifest = versions.freeze(job.request["project_id"])
-    return job.finished(session.estimate(recipe=recipe, manifest=manifest, start=catalogue.resolve(recipe.start), emit=job.emit, wish=job.wish))
+    found = session.estimate(recipe=recipe, manifest=manifest, start=catalogue.resolve(recipe.start), emit=job.emit, wish=job.wish)
+    return job.finished(found) if found else job.left()
 
 
 def import_pictures(job: Work) -> LastWord:

@@ -80,6 +80,18 @@ def test_last_looks_only_after_a_place(tmp_path: Path) -> None:
     assert events.last(path, after=place) == ONE_OF_EACH[1]
 
 
+@pytest.mark.parametrize("size", [10, 1_000, 1_024, 70_000])
+def test_last_finds_an_event_of_any_length(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "events.jsonl"
+    for event in (*ONE_OF_EACH, Message(level="info", text="x" * size)):
+        events.append(path, event)
+    with path.open("ab") as file:
+        file.write(b'{"torn' + b"y" * size)
+    event = events.last(path)
+    assert isinstance(event, Message)
+    assert len(event.text) == size
+
+
 def test_a_second_start_voids_the_points_past_it() -> None:
     def epoch(step: int) -> Epoch:
         return Epoch(phase="finetune", epoch=step // 5, epochs=4, step=step, train_loss=1.0, metrics={}, seconds=1.0, best=step == 5)
