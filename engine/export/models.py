@@ -24,8 +24,8 @@ from engine.runs import Run, read_report
 
 __all__ = ["export_best", "export_ready", "export_run", "parity_path", "ready_path"]
 
-CHECKED_ON = 16
-"""Real pictures that a file is checked on: a wrong graph shows on the first, 16 also vary what is in them."""
+CHECKED_ON = 8
+"""Real pictures that a file is checked on: a wrong graph shows on the first, eight also vary what is in them."""
 
 
 def export_run(run: Run) -> dict[str, Any]:

@@ -120,7 +120,7 @@ def test_the_card_tells_figures_data_limits_and_how_to_repeat(folder: Path, ship
         f"{report['metrics']['accuracy']:.1%} (95% certain to lie between",
         "| coffee | 5 | 0 | 3 |",
         "Licence of the starting point: apache-2.0",
-        "Checked against the trained network on 9 real pictures",
+        "Checked against the trained network on 8 real pictures",
         "It was measured on 9 pictures only",
         "knows 3 classes and nothing else",
         "python -m engine train --project 'Café | things' --start linear/test_resnet --preset balanced --set seed=5 --set epochs=3 --wait",

@@ -109,3 +109,13 @@ def test_the_newer_exporter_steps_in(views: Views, home: Path) -> None:
     spec = spec_of("test_resnet", 32)
     parity = onnx_file.export_onnx(Modern().eval(), spec, home / "m.onnx", origin={}, pictures=views(spec))
     assert (parity["exporter"], parity["passed"]) == ("dynamo", True)
+
+
+def test_a_model_too_large_for_one_file_is_a_sentence(views: Views, home: Path) -> None:
+    class Huge(nn.Module):
+        def state_dict(self, *args: object, **kwargs: object) -> dict[str, torch.Tensor]:  # type: ignore[override]
+            return {"weight": torch.empty(600_000_000, device="meta")}
+
+    spec = spec_of("test_resnet", 32)
+    with pytest.raises(StudioError, match=r"has 2\.4 GB of weights"):
+        onnx_file.export_onnx(Huge(), spec, home / "m.onnx", origin={}, pictures=views(spec))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from engine.errors import StudioError
 from engine.export import models, tensorrt
+from engine.export.predictor import Predictor
 from engine.runs import Run
 
 trt = pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx has no wheel for this platform")
@@ -23,11 +25,20 @@ def test_every_generation_gets_an_engine(key: str, precision: str, shipped: Run,
     assert (told["target"], told["precision"], told["builder"]) == (key, precision, "tensorrt_rtx")
 
 
-def test_half_precision_halves_the_engine(home: Path, tmp_path: Path) -> None:
+def test_half_precision_halves_the_engine(session_home: Path, tmp_path: Path) -> None:
     onnx_path = models.export_ready("imagenet_lite0")
     sizes = [tensorrt.build_engine(onnx_path, tmp_path / name, precision=name)["bytes"] for name in ("fp32", "fp16")]
     assert 0.4 < sizes[1] / sizes[0] < 0.6
     assert sizes[0] > 15_000_000
+
+
+def test_half_precision_answers_nearly_the_same(session_home: Path, tmp_path: Path) -> None:
+    onnx_path = models.export_ready("imagenet_lite0")
+    (tmp_path / "half.onnx").write_bytes(tensorrt._halved(onnx_path))
+    full, half = Predictor(onnx_path), Predictor(tmp_path / "half.onnx")
+    pictures = [full.open(path) for path in models._packaged_pictures()]
+    difference = np.abs(full.probabilities(pictures) - half.probabilities(pictures)).max()
+    assert 0 < difference < 0.01
 
 
 def test_the_table_is_what_the_installed_builder_offers() -> None:
