@@ -76,7 +76,7 @@ def summary(run: Run) -> Summary:
 @st.cache_data(max_entries=20_000, show_spinner=False)
 def _summary(folder: str, mtime_ns: int, size: int, _run: Run) -> Summary:  # noqa: ARG001 (the first three are the cache's key)
     recipe = json.loads(_run.path("recipe.json").read_bytes())
-    newest = events.last(_run.events_path, tail_bytes=4096)
+    newest = events.last(_run.events_path)
     ended = newest if isinstance(newest, events.Ended) else None
     metrics: dict[str, Any] = ended.metrics if ended else {}
     return Summary(

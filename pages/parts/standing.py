@@ -24,7 +24,7 @@ class Standing:
 
 @lru_cache(maxsize=50_000)
 def _accuracy(path: str, size: int, mtime_ns: int) -> float | None:  # noqa: ARG001 (size and time are the cache's key)
-    last = events.last(Path(path), tail_bytes=4096)
+    last = events.last(Path(path))
     return last.metrics.get("accuracy") if isinstance(last, events.Ended) else None
 
 
