@@ -29,7 +29,7 @@ from engine.tasks import TASKS
 if TYPE_CHECKING:
     from engine.models.catalogue import Start
 
-__all__ = ["ModelSpec", "Network", "build", "digest", "from_checkpoint", "from_start", "ready", "save"]
+__all__ = ["ModelSpec", "Network", "build", "digest", "from_checkpoint", "from_start", "read_weights", "ready", "save"]
 
 ARCHITECTURES = {f"efficientnet_lite{i}": f"tf_efficientnet_lite{i}" for i in range(3)}
 """Catalogue name -> timm's, where they differ: the packaged weights are TensorFlow's, with its 'same' padding."""

@@ -28,7 +28,7 @@ from engine.events import Event, Progress
 from engine.models.build import ModelSpec, digest
 from engine.training.augment import normalised
 
-__all__ = ["BATCH", "DTYPES", "LAYOUTS", "Extractor", "frozen_copy"]
+__all__ = ["BATCH", "DTYPES", "LAYOUTS", "SHARD", "Extractor", "frozen_copy"]
 
 BATCH = 32
 SHARD = 512

@@ -31,7 +31,7 @@ from engine.training.feed import Batch, Feed
 from engine.training.head import score
 from engine.training.plan import Plan
 
-__all__ = ["Ending", "Loop", "Position"]
+__all__ = ["Ending", "Loop", "Position", "memory_mb", "out_of_memory"]
 
 Ending = Literal["done", "stop", "pause"]
 
@@ -73,6 +73,7 @@ class Loop:
     wish: Callable[[], str | None]
     keep_best: Callable[[dict[str, Tensor]], None]
     keep_last: Callable[[dict[str, Tensor], dict[str, Any]], None]
+    keep_statistics: bool = True
 
     def __post_init__(self) -> None:
         self.network.to(self.device, memory_format=LAYOUTS[self.plan.layout])  # type: ignore[call-overload]
@@ -93,7 +94,7 @@ class Loop:
         """
         while at.epoch < self.recipe.epochs and not at.done:
             began = time.monotonic()
-            optim.training_mode(self.network)
+            optim.training_mode(self.network, keep_statistics=self.keep_statistics)
             for batch in self.feed.epoch(at.epoch, at.batch):
                 rate = optim.set_learning_rate(self.optimizer, optim.learning_rate_share(at.update, self.updates, self.recipe))
                 torch.manual_seed(int(_dropout_seed(self.recipe.seed, at.update)))

@@ -25,7 +25,7 @@ from engine.recipe import Recipe
 from engine.tasks import Task
 from engine.training.variation import random
 
-__all__ = ["Lesson", "learn", "score"]
+__all__ = ["BATCH", "EPOCHS", "STRENGTHS", "Lesson", "learn", "predict", "score"]
 
 STRENGTHS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 """Weights of half the squared norm beside the mean loss, features scaled to unit variance. scikit-learn's C is 1 / (N * strength)."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from engine.models.build import Network
 from engine.recipe import Recipe
 
-__all__ = ["Average", "freeze", "groups", "learning_rate_share", "make", "trainable"]
+__all__ = ["Average", "freeze", "groups", "learning_rate_share", "make", "set_learning_rate", "trainable", "training_mode"]
 
 _MOMENTUM = 0.9
 _ONE_CYCLE_RISE = 0.3
@@ -26,9 +26,19 @@ def freeze(network: Network, depth: float) -> set[str]:
     return frozen
 
 
-def training_mode(network: Network) -> None:
-    """Put the network in training mode, all but its wholly frozen parts: these keep their statistics and drop nothing."""
+def training_mode(network: Network, *, keep_statistics: bool) -> None:
+    """Put the network in training mode, all but its wholly frozen parts: these drop nothing and keep their statistics.
+
+    Args:
+        network: what is trained.
+        keep_statistics: let all normalisation layers keep the statistics they came with. Else a head learnt on those statistics meets
+            other features at the first step: its loss went from 0.3 to 5.6, and small batches estimate statistics badly.
+    """
     network.train()
+    if keep_statistics:
+        for module in network.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
     for module in network.modules():
         parameters = list(module.parameters())
         if parameters and not any(parameter.requires_grad for parameter in parameters):

@@ -24,7 +24,7 @@ from engine.recipe import Recipe
 from engine.training import optim, tune
 from engine.training.features import DTYPES, LAYOUTS, frozen_copy
 
-__all__ = ["Plan", "Trial", "Unfinished", "for_features", "for_training"]
+__all__ = ["DEFAULT_BATCH", "FEATURES_TOLERANCE", "GRADIENT_TOLERANCE", "Plan", "Trial", "Unfinished", "as_values", "for_features", "for_training"]
 
 DEFAULT_BATCH = {"cpu": 32, "mps": 32, "cuda": 64}
 _TRIAL_BATCH = 8
@@ -70,14 +70,21 @@ class Plan:
 
 @dataclass
 class Trial:
-    """What is tried: a network on a device. `leave` is asked between candidates."""
+    """What is tried: a network on a device.
+
+    Attributes:
+        pictures: gives some of the real pictures, normalised [B, 3, H, W]; on made-up ones bf16 errs far more.
+        leave: asked between candidates.
+    """
 
     network: Network
     spec: ModelSpec
     recipe: Recipe
     device: torch.device
     threads: int
+    pictures: Callable[[int], Tensor]
     leave: Callable[[], bool]
+    keep_statistics: bool = True
 
     def key(self, *more: object) -> str:
         """Name the result by all that it depends on."""
@@ -106,13 +113,6 @@ class Trial:
                 asked = self.recipe.precision in ("auto", precision) and self.recipe.layout in ("auto", layout)
                 if asked and (precision == "fp32" or bf16 or self.recipe.precision == "bf16"):
                     yield precision, layout
-
-    def pictures(self, count: int) -> Tensor:
-        """Return made-up normalised pictures; speed does not depend on what they show."""
-        generator = torch.Generator().manual_seed(0)
-        size = self.spec.image_size
-        coarse = torch.randn(count, 3, max(1, size // 16), max(1, size // 16), generator=generator)
-        return nn.functional.interpolate(coarse, size=(size, size), mode="bilinear").to(self.device)
 
 
 def _kept(kind: str, key: str, find: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -177,7 +177,7 @@ def for_training(trial: Trial, base: Plan, pictures: int) -> Plan:
         Unfinished: if told to leave.
     """
     recipe = trial.recipe
-    found = _kept("training", trial.key(recipe.freeze_depth, recipe.optimizer, bool(recipe.ema)), lambda: _try_training(trial))
+    found = _kept("training", trial.key(recipe.freeze_depth, recipe.optimizer, bool(recipe.ema), trial.keep_statistics), lambda: _try_training(trial))
     chosen = next(row for row in found["table"] if row["chosen"])
     wanted = recipe.batch_size or min(DEFAULT_BATCH[trial.device.type], max(4, pictures // 4))
     accumulate = 1
@@ -239,7 +239,7 @@ class _Subject:
         self._network: Network = copy.deepcopy(trial.network).to(trial.device, memory_format=LAYOUTS[layout])  # type: ignore[call-overload]
         _fill_zeros(self._network.head)
         optim.freeze(self._network, trial.recipe.freeze_depth)
-        optim.training_mode(self._network)
+        optim.training_mode(self._network, keep_statistics=trial.keep_statistics)
         self._optimizer = optim.make(self._network, trial.recipe)
         optim.set_learning_rate(self._optimizer, 1e-6)
         self._images = images.contiguous(memory_format=LAYOUTS[layout])

@@ -1,4 +1,4 @@
-"""One training from its starting point to its report: read -> features -> head -> fine-tune -> evaluate; and the dry run that foretells it.
+"""One training from its starting point to its report: read -> features -> head -> fine-tune -> evaluate.
 
 It joins the parts of this package and writes only the files it is given. Exporting the model is the worker's.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,10 +22,11 @@ from engine.data import cache
 from engine.evaluation import report
 from engine.events import Event, Message, Phase, Usable
 from engine.models import build
-from engine.models.build import ModelSpec, Network
+from engine.models.build import Network
 from engine.recipe import Recipe
 from engine.tasks import TASKS
 from engine.training import checkpoint, head, tune
+from engine.training.estimate import estimate, sampler
 from engine.training.features import Extractor
 from engine.training.fit import Loop, Position, out_of_memory
 from engine.training.plan import Plan, Trial, Unfinished, as_values, for_features, for_training
@@ -139,8 +140,10 @@ class _Session:
         tune.prepare(threads)
         self.device = torch.device(devices.choose(recipe.device))
         self.network, self.spec, self.origin = build.from_start(start, recipe, manifest["classes"])
-        self.trial = Trial(self.network, self.spec, recipe, self.device, threads, self.leave)
         self.data = cache.filling(manifest, asdict(self.spec))
+        self.trial = Trial(
+            self.network, self.spec, recipe, self.device, threads, sampler(self.data, self.spec, self.device), self.leave, self.origin != "scratch"
+        )
 
     def leave(self) -> bool:
         """Tell whether the user wants it to leave."""
@@ -152,6 +155,8 @@ class _Session:
 
     def run(self) -> Outcome:
         """Go through the phases that are still to be done."""
+        if self.wish() == "stop" and self.files.best.exists():  # launched only to finish what an earlier worker left
+            return Outcome("stopped", self.at.step, self._evaluate())
         if self.origin == "scratch" and self.tensors is None:
             self.emit(
                 Message(level="warning", text=f"There are no pretrained weights of {self.start.title} here: it starts from scratch and needs many pictures.")
@@ -164,7 +169,7 @@ class _Session:
             ended = self._finetune()
         if ended == "pause":
             return Outcome("paused", self.at.step)
-        return Outcome("stopped" if ended == "stop" else "finished", self.at.step, self._evaluate(stopped=ended == "stop"))
+        return Outcome("stopped" if ended == "stop" else "finished", self.at.step, self._evaluate())
 
     def _check_settings(self) -> None:
         """Say which settings have no effect."""
@@ -235,7 +240,19 @@ class _Session:
         if not self.at.done:
             self._phase("finetune", "Fine-tuning")
         loop = Loop(
-            self.network, self.spec, self.task, self.targets, self.data, self.recipe, plan, self.device, self._emit, self.wish, self._keep_best, self._keep_last
+            self.network,
+            self.spec,
+            self.task,
+            self.targets,
+            self.data,
+            self.recipe,
+            plan,
+            self.device,
+            emit=self._emit,
+            wish=self.wish,
+            keep_best=self._keep_best,
+            keep_last=self._keep_last,
+            keep_statistics=self.trial.keep_statistics,
         )
         if self.tensors is not None:
             loop.restore(self.tensors)
@@ -276,7 +293,7 @@ class _Session:
     def _keep_last(self, tensors: dict[str, Tensor], position: dict[str, Any]) -> None:
         self.keeper.put(checkpoint.save, self.files.last, tensors, position)
 
-    def _evaluate(self, *, stopped: bool) -> dict[str, float | None]:
+    def _evaluate(self) -> dict[str, float | None]:
         """Let the kept model answer on held-out pictures, in full precision, as it will be shipped."""
         if not self.files.best.exists():
             return {}
@@ -285,7 +302,8 @@ class _Session:
         self.network = best.to(self.device)
         rows = self.data.rows
         split = next(name for name in ("test", "val", "train") if len(rows[name]))
-        wish, self.wish = self.wish, (lambda: None) if stopped else self.wish
+        wish = self.wish
+        self.wish = lambda: "pause" if wish() == "pause" else None  # one who stops keeps the best, and wants to know how good it is
         extractor = self._extractor()
         answers = {name: self._answers(best, extractor, rows[name]) for name in {split, "val"} if len(rows[name])}
         self.wish = wish
@@ -320,53 +338,3 @@ def _too_little_memory() -> Exception:
     from engine.errors import StudioError
 
     return StudioError("the machine ran out of memory even with a single picture at a time", "Choose smaller pictures or a smaller backbone.")
-
-
-def estimate(*, recipe: Recipe, manifest: Mapping[str, Any], start: Start, emit: Callable[[Event], None], wish: Wish) -> dict[str, Any]:
-    """Foretell time and memory of a run, from a few steps; measured once for each network and machine, then known.
-
-    Returns:
-        seconds, steps, images_per_s, memory_mb, batch_size, precision, layout, threads, table; empty if told to leave.
-    """
-    threads = recipe.threads or tune.usable_cores()
-    tune.prepare(threads)
-    device = torch.device(devices.choose(recipe.device))
-    network, spec, _ = build.from_start(start, recipe, manifest["classes"])
-    trial = Trial(network, spec, recipe, device, threads, lambda: bool(wish()))
-    counts = {name: sum(item["split"] == name for item in manifest["items"]) for name in ("train", "val", "test")}
-    try:
-        plan = for_features(trial)
-        if recipe.phases != "head":
-            plan = for_training(trial, plan, counts["train"])
-    except Unfinished:
-        return {}
-    emit(events.Plan(values=as_values(plan)))
-    return {**as_values(plan), **_foretold(recipe, spec, plan, counts)}
-
-
-_DECODED_PER_S = 400.0
-_OVERHEAD_S = 2.5
-
-
-def _foretold(recipe: Recipe, spec: ModelSpec, plan: Plan, counts: Mapping[str, int]) -> dict[str, Any]:
-    """Add up what the phases will take."""
-    total = sum(counts.values())
-    seconds = {"read": total / _DECODED_PER_S, "features": 0.0, "finetune": 0.0, "evaluate": (counts["val"] + counts["test"]) / (plan.frozen_images_per_s / 2)}
-    steps = 0
-    if recipe.phases != "all":
-        seconds["features"] = (counts["train"] + counts["val"]) / plan.frozen_images_per_s
-    if recipe.phases != "head":
-        steps = recipe.epochs * max(1, counts["train"] // plan.batch_size)
-        seconds["finetune"] = recipe.epochs * (counts["train"] / plan.images_per_s + counts["val"] / plan.frozen_images_per_s)
-    whole = sum(seconds.values()) + _OVERHEAD_S
-    values = replace(plan, table=()) if recipe.phases == "head" else plan
-    return {
-        "seconds": round(whole, 1),
-        "phases": {key: round(value, 1) for key, value in seconds.items()},
-        "steps": steps,
-        "images_per_s": plan.images_per_s if recipe.phases != "head" else plan.frozen_images_per_s,
-        "precision": plan.precision or plan.frozen_precision,
-        "layout": plan.layout or plan.frozen_layout,
-        "image_size": spec.image_size,
-        "table": list(values.table),
-    }

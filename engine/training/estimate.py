@@ -1,0 +1,89 @@
+"""Foretells a run: how long, how much memory, which precision and batch, before anything starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engine import devices, events
+from engine.data import cache
+from engine.models import build
+from engine.models.build import ModelSpec
+from engine.recipe import Recipe
+from engine.training import tune
+from engine.training.augment import normalised
+from engine.training.plan import Plan, Trial, Unfinished, as_values, for_features, for_training
+
+if TYPE_CHECKING:
+    from engine.models.catalogue import Start
+
+__all__ = ["estimate", "sampler"]
+
+_DECODED_PER_S = 400.0
+_OVERHEAD_S = 2.5
+
+
+def sampler(data: cache.DecodedSet, spec: ModelSpec, device: torch.device) -> Callable[[int], Tensor]:
+    """Return a function that gives the first few training pictures, repeated where there are too few."""
+
+    def pictures(count: int) -> Tensor:
+        rows = np.resize(data.rows["train"], count)
+        data.wait(rows)
+        return normalised(data.evaluation_view(rows), spec, device)
+
+    return pictures
+
+
+def estimate(
+    *, recipe: Recipe, manifest: Mapping[str, Any], start: Start, emit: Callable[[events.Event], None], wish: Callable[[], str | None]
+) -> dict[str, Any]:
+    """Foretell time and memory of a run, from a few steps; measured once for each network and machine, then known.
+
+    Returns:
+        seconds, steps, images_per_s, memory_mb, batch_size, precision, layout, threads, table; empty if told to leave.
+    """
+    threads = recipe.threads or tune.usable_cores()
+    tune.prepare(threads)
+    device = torch.device(devices.choose(recipe.device))
+    network, spec, origin = build.from_start(start, recipe, manifest["classes"])
+    counts = {name: sum(item["split"] == name for item in manifest["items"]) for name in ("train", "val", "test")}
+    data = cache.filling(manifest, asdict(spec))
+    trial = Trial(network, spec, recipe, device, threads, sampler(data, spec, device), lambda: bool(wish()), origin != "scratch")
+    try:
+        plan = for_features(trial)
+        if recipe.phases != "head":
+            plan = for_training(trial, plan, counts["train"])
+    except Unfinished:
+        return {}
+    finally:
+        data.close()
+    emit(events.Plan(values=as_values(plan)))
+    return {**as_values(plan), **_foretold(recipe, spec, plan, counts)}
+
+
+def _foretold(recipe: Recipe, spec: ModelSpec, plan: Plan, counts: Mapping[str, int]) -> dict[str, Any]:
+    """Add up what the phases will take."""
+    total = sum(counts.values())
+    seconds = {"read": total / _DECODED_PER_S, "features": 0.0, "finetune": 0.0, "evaluate": (counts["val"] + counts["test"]) / (plan.frozen_images_per_s / 2)}
+    steps = 0
+    if recipe.phases != "all":
+        seconds["features"] = (counts["train"] + counts["val"]) / plan.frozen_images_per_s
+    if recipe.phases != "head":
+        steps = recipe.epochs * max(1, counts["train"] // plan.batch_size)
+        seconds["finetune"] = recipe.epochs * (counts["train"] / plan.images_per_s + counts["val"] / plan.frozen_images_per_s)
+    whole = sum(seconds.values()) + _OVERHEAD_S
+    return {
+        "seconds": round(whole, 1),
+        "phases": {key: round(value, 1) for key, value in seconds.items()},
+        "steps": steps,
+        "images_per_s": plan.images_per_s if recipe.phases != "head" else plan.frozen_images_per_s,
+        "precision": plan.precision or plan.frozen_precision,
+        "layout": plan.layout or plan.frozen_layout,
+        "image_size": spec.image_size,
+        "table": list(plan.table),
+    }
