@@ -139,7 +139,7 @@ def _matrix(run: Run, report: dict[str, Any], predictions: Predictions) -> None:
     else:
         st.caption(f"With {amount(len(names), 'class', 'classes')} a matrix cannot be read, so here are the pairs most often mistaken.")
         st.dataframe(_pairs(matrix, names), hide_index=True)
-    _follow_click(run, clicked)
+    _follow_click(run, clicked, matrix)
     left, right = st.columns(2)
     true = left.selectbox("Really is", range(len(names)), format_func=names.__getitem__, key=f"cell-true-{run.id}")
     predicted = right.selectbox("The model said", range(len(names)), format_func=names.__getitem__, key=f"cell-said-{run.id}")
@@ -154,18 +154,26 @@ def _matrix(run: Run, report: dict[str, Any], predictions: Predictions) -> None:
     _wall(run, [Tile(item, f"said {names[predicted]}", f"{percent(sure[item], 0)} sure", tone) for item in found], key=f"cell-{true}-{predicted}")
 
 
-def _follow_click(run: Run, clicked: tuple[int, int] | None) -> None:
-    """Let a newly clicked cell set the two pickers; a cell that was followed already leaves them alone. At first, show the worst mix-up."""
-    slot = f"_clicked-{run.id}"
+def _follow_click(run: Run, clicked: tuple[int, int] | None, matrix: list[list[int]]) -> None:
+    """Let a newly clicked cell set the two pickers; one that was followed already leaves them alone. At first, show the worst mix-up."""
+    slot, pickers = f"_clicked-{run.id}", (f"cell-true-{run.id}", f"cell-said-{run.id}")
+    cells = _mixed_up(matrix)
+    first = cells[0][1:] if cells else (0, 0)
     if clicked is not None and clicked != st.session_state.get(slot):
-        st.session_state[f"cell-true-{run.id}"], st.session_state[f"cell-said-{run.id}"] = clicked
+        first = clicked
+    elif pickers[0] in st.session_state:
+        first = (st.session_state[pickers[0]], st.session_state[pickers[1]])
+    st.session_state[pickers[0]], st.session_state[pickers[1]] = first
     st.session_state[slot] = clicked
 
 
+def _mixed_up(matrix: list[list[int]]) -> list[tuple[int, int, int]]:
+    """Return (pictures, true, predicted) of every wrong cell that has pictures, the fullest first."""
+    return sorted(((count, row, column) for row, line in enumerate(matrix) for column, count in enumerate(line) if row != column and count), reverse=True)
+
+
 def _pairs(matrix: list[list[int]], names: list[str], most: int = 30) -> pd.DataFrame:
-    cells = [(count, row, column) for row, line in enumerate(matrix) for column, count in enumerate(line) if row != column and count]
-    cells.sort(reverse=True)
-    return pd.DataFrame([{"Really is": names[row], "The model said": names[column], "Pictures": count} for count, row, column in cells[:most]])
+    return pd.DataFrame([{"Really is": names[row], "The model said": names[column], "Pictures": count} for count, row, column in _mixed_up(matrix)[:most]])
 
 
 def _matrix_words(matrix: list[list[int]], names: list[str]) -> str:

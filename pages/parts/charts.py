@@ -34,8 +34,8 @@ def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> go.Fig
     """
     size = len(classes)
     shares = [[count / max(1, sum(row)) for count in row] for row in matrix]
-    # right answers in green, wrong ones in orange: the sign picks the side of the colour scale
-    signed = [[share if row == column else -share for column, share in enumerate(line)] for row, line in enumerate(shares)]
+    # right answers in green, wrong ones in orange: the sign picks the side of the colour scale; the root lets few mistakes be seen
+    signed = [[share if row == column else -(share**0.5) for column, share in enumerate(line)] for row, line in enumerate(shares)]
     hover = [
         [f"{matrix[row][column]} of {sum(matrix[row])} pictures of <b>{classes[row]}</b><br>called <b>{classes[column]}</b>" for column in range(size)]
         for row in range(size)
@@ -72,7 +72,7 @@ def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> go.Fig
     ticks = {"tickmode": "array", "tickvals": list(range(size)), "ticktext": [_short(name) for name in classes], "showgrid": False, "zeroline": False}
     figure.update_xaxes(title="the model said", side="top", fixedrange=True, tickangle=-40 if size > 5 else 0, **ticks)
     figure.update_yaxes(title="really is", autorange="reversed", fixedrange=True, **ticks)
-    figure.update_layout(clickmode="event+select", dragmode=False, hovermode="closest")
+    figure.update_layout(clickmode="event+select", dragmode=False, hovermode="closest", hoverdistance=-1)  # a click anywhere counts for the nearest cell
     return _plain(figure, height)
 
 

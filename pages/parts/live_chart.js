@@ -51,6 +51,7 @@ function traceOf(line, theme) {
 }
 
 function layoutOf(chart, data, theme) {
+  const empty = chart.lines.every((line) => line.y.every((value) => value === null))
   return {
     height: data.height,
     autosize: true,
@@ -63,8 +64,10 @@ function layoutOf(chart, data, theme) {
     legend: { orientation: "h", x: 0, xanchor: "left", y: 1.02, yanchor: "bottom", bgcolor: "rgba(0,0,0,0)" },
     hovermode: "x unified",
     hoverlabel: { bgcolor: theme.panel },
-    xaxis: { title: { text: chart.xTitle, font: { size: 11 }, standoff: 2 }, gridcolor: theme.grid, zeroline: false },
+    xaxis: { title: { text: chart.xTitle, font: { size: 11 }, standoff: 2 }, gridcolor: theme.grid, zeroline: false, visible: !empty },
     yaxis: {
+      visible: !empty,
+      autorangeoptions: chart.percent ? { clipmin: 0, clipmax: 1.02 } : undefined,
       gridcolor: theme.grid,
       zeroline: false,
       rangemode: chart.fromZero ? "tozero" : "normal",
@@ -72,7 +75,7 @@ function layoutOf(chart, data, theme) {
       exponentformat: "power",
       nticks: 6,
     },
-    shapes: chart.marks.map((mark) => ({
+    shapes: (empty ? [] : chart.marks).map((mark) => ({
       type: "line",
       x0: mark.x,
       x1: mark.x,
@@ -82,7 +85,7 @@ function layoutOf(chart, data, theme) {
       line: { color: theme.text, width: 1, dash: "dot" },
       opacity: 0.35,
     })),
-    annotations: chart.marks.map((mark) => ({
+    annotations: empty ? [waiting(theme)] : chart.marks.map((mark) => ({
       x: mark.x,
       y: 1,
       yref: "paper",
@@ -96,6 +99,10 @@ function layoutOf(chart, data, theme) {
     })),
     uirevision: data.revision,
   }
+}
+
+function waiting(theme) {
+  return { text: "No points yet", x: 0.5, y: 0.5, xref: "paper", yref: "paper", showarrow: false, font: { size: 12, color: theme.text }, opacity: 0.5 }
 }
 
 function nodeOf(grid, chart, height) {

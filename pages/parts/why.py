@@ -30,7 +30,7 @@ def heat_over(file: str, mtime_ns: int, digest: str, label: str, _picture: Image
     return np.asarray(overlay(_picture, heat, predictor.preprocessing))
 
 
-@st.dialog("What did it look at?", width="large", icon=":material/visibility:")
+@st.dialog("What did it look at?", width="medium", icon=":material/visibility:")
 def why_dialog(run: Run, item_id: int, others: Sequence[Run] = ()) -> None:
     """Explain one picture of the project."""
     with ui.guard():

@@ -136,6 +136,7 @@ def _click_cell(page: Page, row: int, column: int) -> None:
     box = page.evaluate(
         """([row, column]) => {
             const plot = [...document.querySelectorAll('.js-plotly-plot')].find(node => node.querySelector('.heatmaplayer'))
+            plot.scrollIntoView({block: 'center'})
             const {xaxis, yaxis} = plot._fullLayout, frame = plot.getBoundingClientRect()
             return [frame.left + xaxis._offset + xaxis.l2p(column), frame.top + yaxis._offset + yaxis.l2p(row)]
         }""",
