@@ -163,7 +163,8 @@ def _start(run: Run, lock: IO[bytes]) -> None:
 
     run.path("pause").unlink(missing_ok=True)
     written = run.events_path.stat().st_size if run.events_path.exists() else 0
-    workspace.write_json(run.path("pressed.json"), {"t": time.time(), "offset": written})
+    attempt = int(pressed_of(run).get("attempt", 0)) + 1
+    workspace.write_json(run.path("pressed.json"), {"t": time.time(), "offset": written, "attempt": attempt})
     if warm.hand_over(run, lock):
         return
     if not locks.HANDOVER:
@@ -228,7 +229,10 @@ _WINDOWS_START_S = 20.0
 
 
 def pressed_of(run: Run) -> dict[str, Any]:
-    """Return when the run was last launched: `t` in seconds since the epoch, `offset` in bytes of its event file; {} if never."""
+    """Return when the run was last launched; {} if never.
+
+    `t` is in seconds since the epoch, `offset` how many bytes its event file then had, `attempt` how often it has been launched.
+    """
     try:
         return json.loads(run.path("pressed.json").read_bytes())
     except (FileNotFoundError, ValueError):

@@ -14,6 +14,7 @@ import errno
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -77,14 +78,15 @@ def _answer(run: runs.Run) -> LastWord:
     if not kind.on_device:
         job.emit(events.Started(pid=os.getpid(), device="cpu"))
         return kind.function(job)
-    job.device = devices.choose(jobs.device_wanted(job))
+    job.device, job.step = devices.choose(jobs.device_wanted(job)), jobs.step_reached(job)
     job.emit(events.Queued(device=job.device))
-    pressed_t = runs.pressed_of(run).get("t", 0.0)
-    device = devices.wait(job.device, name=run.id, since=pressed_t, leave=job.should_stop)
+    pressed = runs.pressed_of(run)
+    device = devices.wait(job.device, name=run.id, since=pressed.get("t", 0.0), leave=job.should_stop)
     if device is None and not jobs.has_something_to_keep(job):
         return job.left()
-    with device or contextlib.nullcontext():
-        job.emit(events.Started(pid=os.getpid(), device=job.device, step=jobs.step_reached(job)))
+    with device or contextlib.nullcontext():  # keeping what is there takes seconds: it need not wait for the device
+        job.started = time.monotonic()
+        job.emit(events.Started(pid=os.getpid(), device=job.device, step=job.step, attempt=pressed.get("attempt", 1)))
         return kind.function(job)
 
 

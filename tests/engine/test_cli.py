@@ -184,6 +184,15 @@ def test_a_bad_recipe_starts_nothing(home: Path, capsys: pytest.CaptureFixture[s
     assert json.loads(capsys.readouterr().out) == {"runs": []}
 
 
+def test_estimate_foretells_a_run_without_starting_one(place: Path, trained: list[Said]) -> None:
+    before = len(list((place / "home").glob("projects/*/runs/run-*")))
+    said = graft(place / "home", "estimate", "--project", "colours", "--start", "test_resnet", "--json", *SET, "--set", "epochs=2")
+    assert said.code == 0, said.err
+    assert said.json["seconds"] > 0
+    assert said.json["batch_size"] == 4
+    assert len(list((place / "home").glob("projects/*/runs/run-*"))) == before
+
+
 def test_a_failed_run_exits_non_zero(place: Path, imported: Said) -> None:
     words = ["train", "--project", "colours", "--start", "test_resnet", "--wait", "--json", *SET, "--set", "device=cuda:99"]
     said = graft(place / "home", *words)

@@ -167,7 +167,12 @@ def test_a_warm_start_gives_the_same_bits_as_a_cold_one(studio: Studio, expected
     assert result(studio.begun(seed=1)) != expected
 
 
-@pytest.mark.parametrize("moment", [phase("read"), phase("features"), phase("head"), phase("finetune"), step(3), step(17), phase("evaluate"), phase("export")])
+MOMENTS = {name: phase(name) for name in ("read", "features", "head", "finetune", "evaluate", "export")} | {
+    f"step {number}": step(number) for number in (3, 17)
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS.values(), ids=MOMENTS)
 def test_killed_at_any_moment_and_resumed_it_ends_alike(studio: Studio, expected: str, moment: Callable[[Event], bool]) -> None:
     shutil.rmtree(workspace.home() / "cache" / "features", ignore_errors=True)
     run = studio.begun()
@@ -234,6 +239,20 @@ def test_stop_makes_a_killed_run_usable_without_training_on(studio: Studio, expe
     assert over(run) == "stopped"
     assert sum(isinstance(event, Step) for event in said(run)) == steps
     usable(run)
+
+
+def test_stop_keeps_the_best_of_a_waiting_run_without_waiting_on(studio: Studio, expected: str) -> None:
+    run = studio.begun(epochs=500)
+    reached(run, step(5))
+    runs.pause(run)
+    assert over(run) == "paused"
+    with locks.hold(workspace.locks_folder() / "cpu.lock"):
+        runs.resume(run)
+        assert until(lambda: runs.state(run) == "waiting" and isinstance(events.last(run.events_path), events.Queued))
+        runs.stop(run)
+        assert over(run) == "stopped"
+    usable(run)
+    assert [event.attempt for event in said(run) if isinstance(event, Started)] == [1, 2]
 
 
 def usable(run: runs.Run) -> None:
