@@ -110,10 +110,18 @@ def _bring(project: Project, *, first: bool) -> None:
         st.caption("Nothing is copied: Graft reads the pictures in place. Right for large collections.")
         path = folder_field(f"folder-{project.id}")
         if st.button("Look inside", key="look", icon=":material/search:", disabled=not path):
-            _look(project, Path(path).expanduser(), path, uploaded=False)
+            _look(project, _expanded(path), path, uploaded=False)
     if first:
         ui.link("Projects", label="Or open a sample project to see how it works", icon=":material/science:")
     return None
+
+
+def _expanded(path: str) -> Path:
+    """Return the path with ~ replaced by the home folder, where there is one."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
 
 
 def _look(project: Project, path: Path, name: str, *, uploaded: bool) -> None:

@@ -1,0 +1,117 @@
+"""Data: findings before the import, the import as a job, what is there afterwards, and what was left out and why."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from engine import runs
+from engine.data import importing, items, projects
+from pages.parts.imports import grouped, newest_import
+from tests.pages.drawn import class_folders, draw, flat
+from tests.pages.opened import button, fine, keys, open_page, words
+
+
+@pytest.fixture
+def project(home: Path) -> projects.Project:
+    return projects.create("Fruit")
+
+
+def _look(app: AppTest, project: projects.Project, path: Path | str) -> AppTest:
+    next(field for field in app.text_input if field.key == f"folder-{project.id}-path").set_value(str(path)).run()
+    button(app, "look").click().run()
+    return fine(app)
+
+
+def _metrics(app: AppTest) -> dict[str, str]:
+    return {one.label: one.value for one in app.metric}
+
+
+def test_nothing_is_saved_before_import_is_pressed(project: projects.Project, tmp_path: Path) -> None:
+    class_folders(tmp_path / "fruit", "red", "green", each=5)
+    (tmp_path / "fruit" / "notes.txt").write_text("not a picture")
+    app = _look(open_page("data.py", project=project.id), project, tmp_path / "fruit")
+    assert "One folder a class" in words(app)
+    assert _metrics(app) == {"Pictures": "10", "Classes": "2", "Left out": "1"}
+    assert "1 × not a picture" in words(app)
+    assert items.count_items(project.id) == 0
+    button(app, "forget").click().run()
+    assert "look" in keys(app)
+
+
+def test_an_import_runs_as_a_job_and_its_report_is_shown(project: projects.Project, tmp_path: Path) -> None:
+    folder = class_folders(tmp_path / "fruit", "red", "green", "blue", each=6)
+    (folder / "red" / "broken.jpg").write_bytes(b"\xff\xd8 nothing")
+    draw(folder / "green" / "again.jpg", (200, 40, 40), 0)  # the same as red/0.jpg
+    app = _look(open_page("data.py", project=project.id), project, folder)
+    assert f"python -m engine import {folder} --project Fruit" in words(app)
+    button(app, "import").click().run()
+    job = newest_import(project.id)
+    assert job is not None
+    deadline = time.monotonic() + 60
+    while runs.state(job) != "finished" and time.monotonic() < deadline:
+        time.sleep(0.1)
+    app = open_page("data.py", project=project.id)  # another session: disk is the truth
+    assert {key: _metrics(app)[key] for key in ("Pictures", "Classes")} == {"Pictures": "18", "Classes": "3"}
+    report = next(box.label for box in app.expander if "Last import" in box.label)
+    assert report == "Last import: 18 added, 2 left out"
+    assert "the same picture twice" in words(app)
+    assert items.list_items(project.id)[0].path.is_relative_to(folder), "used in place"
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [("/no/such/folder", "no"), ("pictures", "not a whole path"), ("~no-such-user/x", "not a whole path")],
+)
+def test_a_wrong_path_is_a_sentence(project: projects.Project, path: str, said: str) -> None:
+    app = _look(open_page("data.py", project=project.id), project, path)
+    assert app.error
+    assert said in app.error[0].value.replace("\\", "")
+    assert "import" not in keys(app)
+
+
+def test_pictures_without_classes_lead_to_sort(project: projects.Project, tmp_path: Path) -> None:
+    importing.import_path(project.id, flat(tmp_path / "flat"))
+    app = open_page("data.py", project=project.id)
+    assert button(app, "to-sort").label == "Sort 6 pictures"
+    assert button(app, "next").disabled
+    assert "at least two classes" in words(app)
+
+
+def test_small_classes_are_pointed_out(project: projects.Project, tmp_path: Path) -> None:
+    folder = class_folders(tmp_path / "fruit", "red", "green", each=6)
+    draw(folder / "rare" / "1.jpg", (9, 9, 9), 99)
+    importing.import_path(project.id, folder)
+    assert "Fewer than 3 pictures in: rare" in words(open_page("data.py", project=project.id))
+
+
+def test_a_full_project_leads_to_train_and_filters_by_class(project: projects.Project, tmp_path: Path) -> None:
+    importing.import_path(project.id, class_folders(tmp_path / "fruit", "red", "green", each=30))
+    app = open_page("data.py", project=project.id)
+    assert not button(app, "next").disabled
+    box = next(one for one in app.selectbox if one.label == "Class")
+    assert box.options == ["All classes", "green", "red"]
+    box.select("red").run()
+    fine(app)
+    next(group for group in app.get("button_group") if group.key == f"wall-split-{project.id}").set_value("test").run()
+    fine(app)
+
+
+def test_reasons_that_differ_by_a_name_are_counted_together() -> None:
+    skipped = [
+        {"name": "a/1.jpg", "reason": "the same picture as b/1.jpg"},
+        {"name": "a/2.jpg", "reason": "the same picture as b/2.jpg"},
+        {"name": "a/3.jpg", "reason": "a/3.jpg is not a picture that can be read"},
+        {"name": "a/4.jpg", "reason": "a/4.jpg is not a picture that can be read"},
+        {"name": "a/5.jpg", "reason": "the same picture as b/2.jpg, but that one is 'x' and this one 'y': 'x' was kept"},
+        {"name": "a.heic", "reason": "a HEIC picture, which cannot be read: save it as JPEG or PNG"},
+    ]
+    assert grouped(skipped) == {
+        "the same picture twice": 2,
+        "not a picture that can be read": 2,
+        "the same picture twice, with another class": 1,
+        "a HEIC picture, which cannot be read": 1,
+    }

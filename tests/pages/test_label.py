@@ -1,0 +1,106 @@
+"""Sort: every decision saved at once, taken back with Undo, and never over somebody else's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from engine.data import importing, items, projects
+from tests.pages.drawn import flat
+from tests.pages.opened import button, fine, open_page, words
+
+
+@pytest.fixture
+def project(home: Path, tmp_path: Path) -> projects.Project:
+    project = projects.create("Fruit")
+    importing.import_path(project.id, flat(tmp_path / "flat", 6))
+    return project
+
+
+def _add(app: AppTest, name: str) -> AppTest:
+    next(field for field in app.text_input if field.key == "new-class").set_value(name).run()
+    return app
+
+
+def _progress(app: AppTest) -> str:
+    return str(app.get("progress")[0].proto.text)
+
+
+def test_without_pictures_it_leads_to_data(home) -> None:
+    empty = projects.create("Empty")
+    assert "No pictures yet" in words(open_page("label.py", project=empty.id))
+
+
+def test_classes_are_made_by_typing(project: projects.Project) -> None:
+    app = open_page("label.py", project=project.id)
+    assert "Make your first two classes" in words(app)
+    _add(_add(app, "  ripe  fruit "), "unripe")
+    assert items.classes(project.id) == ["ripe fruit", "unripe"]
+    _add(app, "\u202e")
+    assert "needs a name" in app.error[0].value
+
+
+def _decisions() -> None:
+    import streamlit as st
+
+    from engine.data import projects
+    from pages.parts import sorting
+    from pages.parts.sorter import Decision
+
+    project_id, decisions = st.session_state["case"]
+    project = projects.get(project_id)
+    for name, pairs in decisions:
+        sorting.act(project, Decision(name, tuple(pairs), undo=not name))
+    st.session_state["faults"] = st.session_state.pop(f"_faults-{project.id}", [])
+
+
+def test_decisions_are_saved_and_undone(project: projects.Project) -> None:
+    app = open_page("label.py", project=project.id)
+    _add(_add(app, "ripe"), "unripe")
+    assert _progress(app) == "0 of 6 pictures have a class"
+    first = items.list_items(project.id)[:2]
+    app = AppTest.from_function(_decisions, default_timeout=30)
+    app.session_state["case"] = (project.id, [("ripe", [(item.id, item.revision) for item in first])])
+    app.run()
+    assert [item.label for item in items.get_items([item.id for item in first])] == ["ripe", "ripe"]
+    app.session_state["case"] = (project.id, [("", [])])
+    app.run()
+    assert [item.label for item in items.get_items([item.id for item in first])] == [None, None]
+    assert not app.session_state["faults"]
+
+
+def test_a_picture_sorted_elsewhere_meanwhile_is_left_and_said(project: projects.Project) -> None:
+    one, other = items.list_items(project.id)[:2]
+    items.set_label(one.id, "theirs", one.revision)
+    app = AppTest.from_function(_decisions, default_timeout=30)
+    app.session_state["case"] = (project.id, [("ours", [(one.id, one.revision), (other.id, other.revision)])])
+    app.run()
+    assert items.get_item(one.id).label == "theirs"
+    assert items.get_item(other.id).label == "ours"
+    assert "changed elsewhere" in app.session_state["faults"][0].problem
+
+
+def test_undo_does_not_overwrite_what_came_after(project: projects.Project) -> None:
+    one = items.list_items(project.id)[0]
+    app = AppTest.from_function(_decisions, default_timeout=30)
+    app.session_state["case"] = (project.id, [("ours", [(one.id, one.revision)])])
+    app.run()
+    now = items.get_item(one.id)
+    items.set_label(one.id, "theirs", now.revision)
+    app.session_state["case"] = (project.id, [("", [])])
+    app.run()
+    assert items.get_item(one.id).label == "theirs"
+    assert app.session_state["faults"]
+
+
+def test_when_all_are_sorted_it_leads_to_train(project: projects.Project) -> None:
+    for number, item in enumerate(items.list_items(project.id)):
+        items.set_label(item.id, "ab"[number % 2], item.revision)
+    app = open_page("label.py", project=project.id)
+    assert "Every picture has a class" in words(app)
+    assert button(app, "next").label == "Next: train"
+    next(box for box in app.selectbox if box.label == "Show").select_index(1).run()
+    fine(app)
+    assert "Every picture" not in words(app)

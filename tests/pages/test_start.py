@@ -1,0 +1,120 @@
+"""Start: the doors, the gallery of backbones, what picking keeps, and what is said where something is missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engine import runs, workspace
+from engine.data import projects
+from engine.models import catalogue
+from tests.pages.opened import button, fine, keys, open_page, words
+
+
+@pytest.fixture
+def project(home: Path) -> projects.Project:
+    return projects.create("Leaves")
+
+
+def _cards(app) -> list[str]:
+    return [key.removeprefix("pick-") for key in keys(app) if key.startswith("pick-")]
+
+
+def test_the_packaged_backbones_stand_first_and_are_ready(project: projects.Project) -> None:
+    app = open_page("start.py", project=project.id)
+    assert {"efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"} <= set(_cards(app))
+    assert button(app, "pick-efficientnet_lite0").label == "Choose"
+    shown = words(app)
+    assert "75.1 %" in shown
+    assert "[source](https://" in shown
+    assert "not measured yet" in shown
+    assert "3.4 M parameters · 224 px" in shown
+
+
+def test_a_choice_is_kept_at_once(project: projects.Project) -> None:
+    app = open_page("start.py", project=project.id)
+    button(app, "pick-efficientnet_lite1").click().run()
+    assert projects.get(project.id).start == "linear/efficientnet_lite1"
+    assert button(app, "pick-efficientnet_lite1").disabled
+    assert "--start linear/efficientnet_lite1" in words(app)
+    button(app, "next").click().run()
+    assert fine(app).title[0].value == "Data"
+
+
+def test_the_head_changes_the_choice_and_keeps_the_backbone(project: projects.Project) -> None:
+    projects.set_start(project.id, "linear/efficientnet_lite2")
+    app = open_page("start.py", project=project.id)
+    next(group for group in app.get("button_group") if group.key == f"head-{project.id}").set_value("cosine").run()
+    assert projects.get(project.id).start == "cosine/efficientnet_lite2"
+    assert "Compares directions" in words(app)
+
+
+def test_search_filters_and_pages(project: projects.Project) -> None:
+    app = open_page("start.py", project=project.id)
+    assert len(_cards(app)) == 12
+    field = next(one for one in app.text_input if one.key == "backbone-query")
+    field.set_value("mobilenetv3 small").run()
+    assert _cards(app)
+    assert all("mobilenet" in name and "small" in name for name in _cards(app))
+    field.set_value("no such thing").run()
+    assert "No backbone matches" in words(app)
+    field.set_value("").run()
+    next(group for group in app.get("button_group") if group.key == "backbone-where").set_value("now").run()
+    assert set(_cards(app)) == {"efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"}
+
+
+def test_without_weights_it_says_from_scratch(project: projects.Project) -> None:
+    app = open_page("start.py", project=project.id)
+    next(group for group in app.get("button_group") if group.key == "backbone-where").set_value("absent").run()
+    name = _cards(app)[0]
+    assert button(app, f"pick-{name}").label == "Choose, from scratch"
+    assert "From scratch" in words(app)
+    button(app, f"pick-{name}").click().run()
+    assert projects.get(project.id).start == f"linear/{name}"
+
+
+def test_a_measured_speed_is_shown(project: projects.Project) -> None:
+    workspace.write_json(workspace.cache("estimates") / "speed-efficientnet_lite0.json", {"images_per_s": 61.4})
+    assert "61 pictures/s on this computer" in words(open_page("start.py", project=project.id))
+
+
+def test_a_download_is_a_job_that_says_why_it_failed(project: projects.Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAFT_HUB", "http://127.0.0.1:9")
+    app = open_page("start.py", project=project.id)
+    next(group for group in app.get("button_group") if group.key == "backbone-where").set_value("downloadable").run()
+    name = _cards(app)[0]
+    assert button(app, f"pick-{name}").label.startswith("Download, ")
+    button(app, f"pick-{name}").click().run()
+    job = next(runs.Run(folder) for folder in (workspace.home() / "jobs").glob("download-*"))
+    assert runs.request_of(job)["backbone"] == name
+    runs.stop(job)
+
+
+def test_ready_models_can_be_tried_and_retrained(project: projects.Project) -> None:
+    app = open_page("start.py", project=project.id)
+    button(app, "open-optimized").click().run()
+    row = catalogue.optimized(project.task)[0]
+    assert row.title in words(app).replace("\\", "")
+    button(app, f"pick-{row.key}").click().run()
+    assert projects.get(project.id).start == f"ready/{row.key}"
+    assert "try-" + row.key in keys(app)
+
+
+def test_the_onnx_door_stands(project: projects.Project) -> None:
+    app = open_page("start.py", project=project.id)
+    button(app, "open-onnx").click().run()
+    assert "My ONNX model" in [one.value for one in app.header]
+
+
+def test_without_a_finished_run_the_fourth_door_leads_to_train(project: projects.Project) -> None:
+    app = open_page("start.py", project=project.id)
+    button(app, "open-run").click().run()
+    assert "No finished run yet" in words(app)
+
+
+def test_a_starting_point_that_is_gone_is_said(project: projects.Project) -> None:
+    projects.set_start(project.id, "run:run-000000-000000-000")
+    app = open_page("start.py", project=project.id)
+    assert "There is no run" in app.error[0].value.replace("\\", "")
+    assert "open-general" in keys(app)
