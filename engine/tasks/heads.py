@@ -32,7 +32,7 @@ class Cosine(nn.Module):
     def __init__(self, features: int, classes: int, dropout: float) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
-        self.weight = nn.Parameter(torch.randn(classes, features))
+        self.weight = nn.Parameter(torch.randn(classes, features) * 0.01)  # short vectors turn quickly
         self.scale = nn.Parameter(torch.tensor(16.0))
 
     def forward(self, features_BF: Tensor) -> Tensor:

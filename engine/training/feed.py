@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,10 +26,12 @@ from engine.recipe import Recipe
 from engine.tasks import Task
 from engine.training import augment, variation
 from engine.training.features import LAYOUTS
+from engine.training.variation import Variation
 
 __all__ = ["Batch", "Feed"]
 
 _AHEAD = 2
+_AT_ONCE = 4
 
 
 @dataclass
@@ -76,48 +78,82 @@ class Feed:
     def epoch(self, epoch: int, first: int) -> Iterator[Batch]:
         """Yield the batches of an epoch, from number `first` on."""
         order = self.order(epoch)
-        with ThreadPoolExecutor(1, "feed", initializer=_step_back if self._device.type == "cpu" else None) as pool:
-            ahead: deque[Future[tuple[Tensor, NDArray[Any], int]]] = deque()
+        on_cpu = self._device.type == "cpu"
+        with ThreadPoolExecutor(1, "feed", initializer=_step_back if on_cpu else None) as pool:
+            ahead: deque[_Pictures] = deque()
             try:
                 for step in range(first, self.steps):
-                    while len(ahead) < min(_AHEAD, self.steps - step):
-                        ahead.append(pool.submit(self._prepared, order, epoch, step + len(ahead)))
-                    yield self._finished(*ahead.popleft().result(), epoch)
+                    while len(ahead) < min(_AHEAD + 1, self.steps - step):
+                        coming = self._pictures(order, epoch, step + len(ahead))
+                        if ahead:  # the batch that is wanted now is not waited for
+                            pool.submit(coming.fill)
+                        ahead.append(coming)
+                    yield self._finished(ahead.popleft(), epoch, step)
             finally:
-                for future in ahead:
-                    future.cancel()
+                for coming in ahead:
+                    coming.wanted = False
 
-    def _prepared(self, order: NDArray[Any], epoch: int, step: int) -> tuple[Tensor, NDArray[Any], int]:
-        """Do in the thread what can be done there: on the CPU everything, else all up to the way to the device."""
+    def _pictures(self, order: NDArray[Any], epoch: int, step: int) -> _Pictures:
         places = order[step * self._size : (step + 1) * self._size]
-        rows = self._rows[places]
-        self._data.wait(rows)
-        pictures = torch.from_numpy(np.take(self._data.images_NHWC, rows, axis=0))
-        if self._device.type == "cpu":
-            pictures = self._varied(pictures, epoch, step)
-        elif self._device.type == "cuda":
-            pictures = pictures.pin_memory()
-        return pictures, places, step
+        drawn = variation.draw(self._recipe, len(places), self._recipe.seed, epoch, step)
+        return _Pictures(self._data, self._spec, places, self._rows[places], drawn, self._layout, self._device)
 
-    def _varied(self, pictures: Tensor, epoch: int, step: int) -> Tensor:
-        drawn = variation.draw(self._recipe, len(pictures), self._recipe.seed, epoch, step)
-        return augment.varied(pictures, drawn, self._spec, self._layout)
-
-    def _finished(self, pictures: Tensor, places: NDArray[Any], step: int, epoch: int) -> Batch:
-        if self._device.type != "cpu":
-            pictures = self._varied(pictures.to(self._device, non_blocking=True), epoch, step)
-        targets = self._task.batch(self._targets, self._rows[places], self._device)
+    def _finished(self, coming: _Pictures, epoch: int, step: int) -> Batch:
+        images, places = coming.taken(), coming.places
+        targets = self._task.batch(self._targets, coming.rows, self._device)
         weights = None
         if self._recipe.class_balance == "loss" and self._weights_N is not None:
             weights = torch.from_numpy(self._weights_N[places]).float().to(self._device)
         how = variation.blend(self._recipe, len(places), self._recipe.seed, epoch, step) if self._task.mixes else None
         if how is not None:
-            pictures, targets = augment.blended(pictures, targets, how, self._task, len(self._spec.classes))
-        return Batch(pictures, targets, weights)
+            images, targets = augment.blended(images, targets, how, self._task, len(self._spec.classes))
+        return Batch(images, targets, weights)
+
+
+class _Pictures:
+    """The pictures of one batch on their way: a few at a time, so that four of them and their floats stay in the processor's cache.
+
+    The thread fills them; whoever wants them first does what is left, and never waits for the thread: on a busy machine it may
+    hardly get to run. Filling the same pictures twice gives the same values, so the two may overlap. On a GPU the thread only gathers.
+    """
+
+    def __init__(
+        self, data: DecodedSet, spec: ModelSpec, places: NDArray[Any], rows: NDArray[Any], drawn: Variation, layout: torch.memory_format, device: torch.device
+    ) -> None:
+        self.places, self.rows, self.wanted = places, rows, True
+        self._data, self._spec, self._drawn, self._device = data, spec, drawn, device
+        count, size_px = len(rows), spec.image_size if device.type == "cpu" else data.store_px
+        if device.type == "cpu":
+            self._out = torch.empty((count, 3, size_px, size_px), memory_format=layout)
+        else:
+            self._out = torch.empty((count, size_px, size_px, 3), dtype=torch.uint8, pin_memory=device.type == "cuda")
+        self._done = [False] * -(-count // _AT_ONCE)
+        self._layout = layout
+
+    def fill(self) -> None:
+        """Fill what is not filled yet."""
+        for number, done in enumerate(self._done):
+            if not self.wanted:
+                return
+            if not done and not self._done[number]:
+                some = slice(number * _AT_ONCE, (number + 1) * _AT_ONCE)
+                self._data.wait(self.rows[some])
+                pictures_BSS3 = torch.from_numpy(np.take(self._data.images_NHWC, self.rows[some], axis=0))
+                self._out[some] = augment.varied(pictures_BSS3, self._drawn.part(some), self._spec) if self._device.type == "cpu" else pictures_BSS3
+                self._done[number] = True
+
+    def taken(self) -> Tensor:
+        """Return them all, varied, on the device."""
+        self.fill()
+        self.wanted = False
+        if self._device.type == "cpu":
+            return self._out.data  # with a version counter of its own: a late, identical write is no change
+        pictures_BSS3 = self._out.to(self._device, non_blocking=True)
+        return augment.varied(pictures_BSS3, self._drawn, self._spec).contiguous(memory_format=self._layout)
 
 
 def _step_back() -> None:
-    """Let this thread run on one core, and only when the computing threads leave it idle (Linux; elsewhere the order is the system's)."""
+    """Let this thread run on one core, and only when others leave it idle (Linux; elsewhere the order is the system's)."""
     torch.set_num_threads(1)
     if hasattr(os, "SCHED_IDLE"):
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))

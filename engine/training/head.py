@@ -25,7 +25,7 @@ from engine.recipe import Recipe
 from engine.tasks import Task
 from engine.training.variation import random
 
-__all__ = ["BATCH", "EPOCHS", "STRENGTHS", "Lesson", "learn", "predict", "score"]
+__all__ = ["BATCH", "EPOCHS", "MIN_STEPS", "STRENGTHS", "Lesson", "learn", "predict", "score"]
 
 STRENGTHS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 """Weights of half the squared norm beside the mean loss, features scaled to unit variance. scikit-learn's C is 1 / (N * strength)."""
@@ -36,7 +36,9 @@ _BLOCKS = 30
 _SETTLED = 1e-4
 _PATIENCE = 2
 
-EPOCHS = 60
+EPOCHS = (60, 200)
+"""Fewest and most epochs; between them as many as make MIN_STEPS."""
+MIN_STEPS = 500
 BATCH = 64
 _STEPS_SHOWN = 200
 
@@ -186,10 +188,11 @@ def _train(head: nn.Module, lesson: Lesson) -> int | None:
     weights = lesson.weights()
     optimizer = torch.optim.AdamW(head.parameters(), lr=recipe.lr_head, weight_decay=recipe.weight_decay)
     batches = max(1, round(count / BATCH))
-    every = max(1, EPOCHS * batches // _STEPS_SHOWN)
+    epochs = min(EPOCHS[1], max(EPOCHS[0], MIN_STEPS // batches))
+    every = max(1, epochs * batches // _STEPS_SHOWN)
     best: tuple[tuple[float, float], dict[str, Tensor]] | None = None
     step = 0
-    for epoch in range(EPOCHS):
+    for epoch in range(epochs):
         began, losses = time.monotonic(), []
         torch.manual_seed(recipe.seed * 1000 + epoch)  # dropout
         head.train()
@@ -197,19 +200,19 @@ def _train(head: nn.Module, lesson: Lesson) -> int | None:
             if lesson.leave():
                 return None
             for group in optimizer.param_groups:
-                group["lr"] = recipe.lr_head * (1 - step / (EPOCHS * batches))
+                group["lr"] = recipe.lr_head * (1 - step / (epochs * batches))
             optimizer.zero_grad()
             counted_B = None if weights is None else torch.from_numpy(weights[some]).float()
             targets = task.batch(lesson.targets, lesson.train_rows[some], torch.device("cpu"))
             loss = task.loss(head(lesson.train_NF[some]), targets, smoothing=recipe.label_smoothing, weights=counted_B)
             loss.backward()
             optimizer.step()
-            losses.append(float(loss))
+            losses.append(float(loss.detach()))
             _check(losses[-1])
             step += 1
             if step % every == 0:
                 rate = float(optimizer.param_groups[0]["lr"])
-                lesson.emit(Step(phase="head", step=step, steps=EPOCHS * batches + lesson.steps_later, loss=losses[-1], learning_rate=rate))
+                lesson.emit(Step(phase="head", step=step, steps=epochs * batches + lesson.steps_later, loss=losses[-1], learning_rate=rate))
         metrics = lesson.metrics(head)
         better = best is None or score(metrics, task) > best[0]
         if better:
@@ -217,7 +220,7 @@ def _train(head: nn.Module, lesson: Lesson) -> int | None:
         shown: dict[str, float | None] = {**metrics}
         seconds = time.monotonic() - began
         lesson.emit(
-            Epoch(phase="head", epoch=epoch + 1, epochs=EPOCHS, step=step, train_loss=float(np.mean(losses)), metrics=shown, seconds=seconds, best=better)
+            Epoch(phase="head", epoch=epoch + 1, epochs=epochs, step=step, train_loss=float(np.mean(losses)), metrics=shown, seconds=seconds, best=better)
         )
     assert best is not None
     head.load_state_dict(best[1])

@@ -46,6 +46,10 @@ class Variation:
     mean_B: NDArray[np.float64]
     erased_B4: NDArray[np.float64]
 
+    def part(self, some: slice) -> Variation:
+        """Return the variations of some of the pictures."""
+        return Variation(self.affine_B23[some], self.colour_B33[some], self.mean_B[some], self.erased_B4[some])
+
 
 def draw(recipe: Recipe, count: int, *numbers: int) -> Variation:
     """Draw the variations of `count` pictures at (seed, epoch, step)."""
