@@ -13,7 +13,7 @@ from engine.recipe import Recipe
 from engine.runs import Run, State
 from pages.parts import form
 from pages.parts import state as ui
-from pages.parts.estimate import estimate_panel, estimate_state, stop_estimate
+from pages.parts.estimate import estimate_panel, estimate_state, stop_estimates
 from pages.parts.live import live_area, log_tail, steering
 from pages.parts.run_list import page_of_runs, run_list
 from pages.parts.run_picker import ACTIVE, STATES, badge, next_name, summary, summary_line
@@ -122,7 +122,7 @@ def _start(project: Project, recipe: Recipe | None) -> None:
     assert recipe is not None
     with ui.guard():
         version = versions.freeze(project.id)
-        stop_estimate()
+        stop_estimates()
         named = recipe if recipe.name else recipe.model_copy(update={"name": next_name(project.id, recipe.preset)})
         run = runs.create_run(project.id, named, version)
         runs.launch(run)

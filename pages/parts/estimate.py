@@ -7,13 +7,14 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from engine import runs
 from engine.data import projects
 from engine.data.projects import Project
 from engine.recipe import Recipe
-from pages.parts.jobs import Outcome, drop_job, job_for, outcome, stop_job
+from pages.parts.jobs import Outcome, drop_job, job_for, newest_jobs, outcome
 from pages.parts.wording import duration, megabytes
 
-__all__ = ["PURPOSE", "estimate_panel", "estimate_state", "stop_estimate"]
+__all__ = ["PURPOSE", "estimate_panel", "estimate_state", "stop_estimates"]
 
 PURPOSE = "estimate"
 
@@ -45,13 +46,20 @@ def _request(project: Project, recipe: Recipe) -> dict[str, Any]:
 
 
 def estimate_state(project: Project, recipe: Recipe) -> Outcome:
-    """Start the dry run for these settings where there is none yet, and say where it stands."""
-    return outcome(job_for(PURPOSE, "estimate", _request(project, recipe)))
+    """Start the dry run for these settings where there is none yet, and say where it stands. One that was stopped for a run is done again."""
+    job = job_for(PURPOSE, "estimate", _request(project, recipe))
+    if runs.state(job) == "stopped":
+        drop_job(PURPOSE)
+        job = job_for(PURPOSE, "estimate", _request(project, recipe))
+    return outcome(job)
 
 
-def stop_estimate() -> None:
-    """Stop a dry run that is still at work, so that it never holds up a run."""
-    stop_job(PURPOSE)
+def stop_estimates() -> None:
+    """Stop every dry run that is at work, whichever page asked for it, so that none holds up a run."""
+    drop_job(PURPOSE)
+    for job in newest_jobs("estimate"):
+        if runs.state(job) in ("waiting", "running"):
+            runs.stop(job)
 
 
 def estimate_panel(now: Outcome | None) -> None:

@@ -13,7 +13,7 @@ import streamlit as st
 from engine import events, runs, workspace
 from engine.runs import Run
 
-__all__ = ["Outcome", "drop_job", "find_job", "job_for", "outcome", "start_job", "stop_job"]
+__all__ = ["Outcome", "drop_job", "find_job", "job_for", "newest_jobs", "outcome", "start_job", "stop_job"]
 
 _LOOKED_AT = 60
 """Newest jobs of a kind that are looked through for one that fits."""
@@ -34,12 +34,14 @@ class Outcome:
 def find_job(kind: str, request: Mapping[str, Any]) -> Run | None:
     """Return the newest job of that kind with exactly this request that is at work or finished, or None."""
     wanted = json.loads(json.dumps({"kind": kind, **request}))
+    fitting = (job for job in newest_jobs(kind) if runs.request_of(job) == wanted)
+    return next((job for job in fitting if runs.state(job) in ("waiting", "running", "finished")), None)
+
+
+def newest_jobs(kind: str) -> list[Run]:
+    """Return the newest jobs of a kind, newest first."""
     folders = sorted((workspace.home() / "jobs").glob(f"{kind}-*"), key=lambda folder: folder.name, reverse=True)
-    for folder in folders[:_LOOKED_AT]:
-        job = Run(folder)
-        if job.path("request.json").exists() and runs.request_of(job) == wanted and runs.state(job) in ("waiting", "running", "finished"):
-            return job
-    return None
+    return [Run(folder) for folder in folders[:_LOOKED_AT] if (folder / "request.json").exists()]
 
 
 def start_job(kind: str, request: Mapping[str, Any]) -> Run:

@@ -101,7 +101,7 @@ def trained(trained_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
         yield Trained(home, project.name, *found)
 
 
-def wait_for(truth: object, seconds: float = 90) -> None:
+def wait_for(truth: object, seconds: float = 240) -> None:
     """Wait until a function of no argument says yes."""
     deadline = time.monotonic() + seconds
     while not truth():  # type: ignore[operator]
