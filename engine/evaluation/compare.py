@@ -17,7 +17,7 @@ from engine.evaluation import metrics, paired
 from engine.evaluation.report import Predictions, read_predictions
 from engine.evaluation.verdict import verdict
 from engine.recipe import differing
-from engine.runs import Run, read_report
+from engine.runs import Run, find, read_report
 
 __all__ = ["Comparison", "Pair", "Row", "compare"]
 
@@ -119,7 +119,7 @@ def compare(runs: list[Run]) -> Comparison:
         n_disagreements=len(disagreements),
         p_value=min((pair.corrected_p for pair in pairs), default=None),
         verdict=verdict(names, tested[best].run.id, pairs, right.mean(0) if len(common) else None, len(common)),
-        notes=_notes(tested, len(common)),
+        notes=[*_notes(tested, len(common)), *_seen_before(tested, set(common))],
     )
 
 
@@ -249,4 +249,21 @@ def _notes(tested: list[_Tested], n_common: int) -> list[str]:
         )
     if any(entry.report["split"] == "val" for entry in tested):
         notes.append("There are no test pictures, so validation pictures were used. They also chose the best epoch, so the figures are a little too good.")
+    return notes
+
+
+def _seen_before(tested: list[_Tested], common: set[str]) -> list[str]:
+    """Warn of runs whose ancestors learned from pictures that now test them."""
+    notes = []
+    for entry in tested:
+        ancestor, seen = entry.run, {entry.run.id}
+        while (start := ancestor.recipe.start).startswith("run:") and start.removeprefix("run:") not in seen:
+            try:
+                ancestor = find(start.removeprefix("run:"))
+            except StudioError:  # it was deleted: nobody knows any more what it learned from
+                break
+            seen.add(ancestor.id)
+            learned = {item["sha256"] for item in workspace.read_json(ancestor.path("version.json"))["items"] if item["split"] == "train"}
+            if known := len(learned & common):
+                notes.append(f"{entry.run.name} started from {ancestor.name}, which had learned from {known} of these test pictures: its figures are too good.")
     return notes

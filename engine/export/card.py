@@ -68,7 +68,7 @@ def model_card(title: str, about: About, report: Mapping[str, Any], version: Map
         licence=about.origin.get("licence") or "not stated",
         parity_n=parity.get("n", 0),
         parity_abs=f"{parity.get('max_abs', 0):.1e}",
-        latency=parity.get("latency_ms", "?"),
+        latency=f"{parity.get('latency_ms', 0):.1f}",
         threads=parity.get("threads", "?"),
         limits=_limits(report, about),
         command=command(recipe, data),

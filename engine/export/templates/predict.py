@@ -1,4 +1,4 @@
-"""Sort pictures with this model. Needs Python 3.9 or newer, onnxruntime, numpy and Pillow: pip install -r requirements.txt
+"""Sort pictures with this model. Needs Python 3.11 or newer, onnxruntime, numpy and Pillow: pip install -r requirements.txt
 
 python predict.py picture.jpg more/*.png          prints the five best answers for each
 python predict.py --json picture.jpg              one JSON object on one line for each

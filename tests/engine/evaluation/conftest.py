@@ -28,11 +28,19 @@ def finished(home: Path) -> Callable[..., Run]:
     """Make a run with test answers: labels and predicted classes by position; `first` is the first picture's number."""
 
     def make(
-        name: str, labels: Sequence[int], predicted: Sequence[int], *, first: int = 0, project: str = "p1", confidence: float = 0.9, **settings: object
+        name: str,
+        labels: Sequence[int],
+        predicted: Sequence[int],
+        *,
+        first: int = 0,
+        project: str = "p1",
+        confidence: float = 0.9,
+        split: str = "test",
+        **settings: object,
     ) -> Run:
         numbers = range(first, first + len(labels))
         items = [
-            {"id": n + 1, "sha256": hashlib.sha256(str(n).encode()).hexdigest(), "path": f"{n}.jpg", "name": f"{n}.jpg", "label": int(label), "split": "test"}
+            {"id": n + 1, "sha256": hashlib.sha256(str(n).encode()).hexdigest(), "path": f"{n}.jpg", "name": f"{n}.jpg", "label": int(label), "split": split}
             for n, label in zip(numbers, labels, strict=True)
         ]
         version = {"id": f"v{first}-{len(labels)}", "task": "image-classification", "classes": list(CLASSES), "items": items}

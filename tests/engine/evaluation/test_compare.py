@@ -79,6 +79,13 @@ def test_a_picture_that_was_relabelled_in_between_does_not_count(finished: Make)
     assert compare([a, b]).n_common == 149
 
 
+def test_a_run_whose_ancestor_learned_from_the_test_pictures_is_not_trusted(finished: Make) -> None:
+    elder = finished("elder", LABELS, LABELS, split="train")
+    heir = finished("heir", LABELS, LABELS, start=f"run:{elder.id}")
+    other = finished("other", LABELS, spoiled(wrong=range(3)), start="run:run-that-was-deleted")
+    assert compare([heir, other]).notes == ["heir started from elder, which had learned from 150 of these test pictures: its figures are too good."]
+
+
 def test_no_common_pictures(finished: Make) -> None:
     found = compare([finished("A", LABELS, LABELS), finished("B", LABELS, LABELS, first=1000)])
     assert (found.n_common, found.pairs, found.p_value) == (0, [], None)
