@@ -25,6 +25,6 @@ MOST = {
     "attribute": 2**20,
     "name": 4096,
     "loop_rounds": 1_000_000,
-    "depth": 32,
+    "depth": 12,
 }
 """Largest number of each. 2**32 elements are 16 GB of float32: no single tensor of a network that trains here is larger."""

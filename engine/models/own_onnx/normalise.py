@@ -132,17 +132,22 @@ def _without_quantising(done: Prepared) -> None:
 def _inference_flags(done: Prepared) -> None:
     """BatchNorm and Dropout that were exported in training form behave as in use unless the module trains."""
     norms = drops = 0
+    training = False
     for node in done.model.graph.node:
         if node.op_type == "BatchNormalization":
             norms += 1
+            training |= any(item.name == "training_mode" and item.i for item in node.attribute)
             del node.output[1:]
             for attribute in [item for item in node.attribute if item.name in ("training_mode", "is_test", "spatial")]:
                 node.attribute.remove(attribute)
         elif node.op_type == "Dropout":
             drops += 1
             if len(node.input) > 2:
+                training = True
                 del node.input[2:]
-    done.counts.update(batch_norms=norms, dropouts=drops)
+    done.counts.update(batch_norms=norms, dropouts=drops, training_form=int(training))
+    if training:
+        done.notes.append("the file was exported in training form, in which its answers change from batch to batch; Graft uses the form for use")
     if norms:
         done.notes.append(f"{norms} BatchNorm layers learn again while training")
     if drops:

@@ -73,10 +73,16 @@ def compare(module: Callable[..., Any], session: onnxruntime.InferenceSession, i
     """Return the largest difference of any output, absolute and relative to the output's largest value."""
     wanted = [item.type.removeprefix("tensor(").removesuffix(")") for item in session.get_inputs()]
     kinds = {"float": "float32", "double": "float64", "float16": "float16", "uint8": "uint8", "int8": "int8"}
+    inputs = [np.round(array) if kind in ("uint8", "int8") else array for kind, array in zip(wanted, inputs, strict=True)]
     fed = [array.astype(kinds[kind]) if kind in kinds else array for kind, array in zip(wanted, inputs, strict=True)]
     theirs = run_session(session, fed)
     with torch.no_grad():
-        found = module(*[from_numpy(array.astype(np.float32) if array.dtype.kind in "fV" else array) for array in inputs])
+        found = module(
+            *[
+                from_numpy(array.astype(np.float32) if array.dtype.kind in "fV" or (array.ndim == 4 and array.dtype.itemsize == 1) else array)
+                for array in inputs
+            ]
+        )
     ours = found if isinstance(found, tuple) else (found,)
     worst = {"max_abs": 0.0, "max_rel": 0.0}
     for a, b in zip(ours, theirs, strict=True):

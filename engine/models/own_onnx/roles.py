@@ -25,6 +25,8 @@ _WEIGHTS: dict[str, tuple[int, ...]] = {
     "DeformConv": (1, 3),
     "Einsum": tuple(range(16)),
     "FastGelu": (1,),
+    "FusedConv": (0, 1, 2),
+    "FusedGemm": (0, 1, 2),
     "FusedMatMul": (0, 1),
     "GRU": (1, 2, 3, 5),
     "Gather": (0,),
@@ -38,6 +40,7 @@ _WEIGHTS: dict[str, tuple[int, ...]] = {
     "RMSNormalization": (1,),
     "RNN": (1, 2, 3, 5),
     "SkipLayerNormalization": (2, 3, 4),
+    "TransposeMatMul": (0, 1),
 }
 """Inputs whose stored value is always learnt, whatever its size."""
 

@@ -51,6 +51,30 @@ def _conv(node: Node, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> 
     return _CONV[rank](x, weight, bias, strides, padding, dilations, node.get("group", 1))
 
 
+def _fused_conv(node: Node, x: Tensor, weight: Tensor, bias: Tensor | None = None, added: Tensor | None = None) -> Tensor:
+    """ONNX Runtime's own: convolution, a sum, an activation."""
+    y = _conv(node, x, weight, bias)
+    y = y if added is None else y + added
+    parameters = node.get("activation_params") or []
+    match node.get("activation", ""):
+        case "":
+            return y
+        case "Relu":
+            return torch.relu(y)
+        case "Clip":
+            return y.clamp(*parameters[:2])
+        case "LeakyRelu":
+            return functional.leaky_relu(y, parameters[0] if parameters else 0.01)
+        case "Sigmoid":
+            return torch.sigmoid(y)
+        case "Tanh":
+            return torch.tanh(y)
+        case "HardSigmoid":
+            return torch.clamp(parameters[0] * y + parameters[1], 0, 1)
+        case other:
+            raise OperatorError(f"a convolution fused with {other}")
+
+
 def _conv_transpose(node: Node, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     rank = x.dim() - 2
     kernel = list(weight.shape[2:])
@@ -232,4 +256,5 @@ OPERATORS: dict[str, Operator] = {
     "LpPool": _lp_pool,
     "MaxPool": _max_pool,
     "MaxUnpool": _max_unpool,
+    "com.microsoft.FusedConv": _fused_conv,
 }

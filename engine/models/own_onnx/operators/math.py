@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from engine.models.own_onnx.operators.node import Node, Operator
+from engine.models.own_onnx.operators.node import Node, Operator, OperatorError
 
 __all__ = ["OPERATORS"]
 
@@ -185,6 +185,16 @@ def _fused_matmul(node: Node, a: Tensor, b: Tensor) -> Tensor:
     return node.get("alpha", 1.0) * torch.matmul(a, b)
 
 
+def _fused_gemm(node: Node, a: Tensor, b: Tensor, c: Tensor | None = None) -> Tensor:
+    y = _gemm(node, a, b, c)
+    name = node.get("activation", "")
+    if name not in ("", "Relu", "Sigmoid", "Tanh", "LeakyRelu"):
+        raise OperatorError(f"a product fused with {name}")
+    if name == "LeakyRelu":
+        return functional.leaky_relu(y, node.get("activation_alpha", 0.01))
+    return {"": lambda x: x, "Relu": torch.relu, "Sigmoid": torch.sigmoid, "Tanh": torch.tanh}[name](y)
+
+
 def _bias_gelu(_node: Node, x: Tensor, bias: Tensor | None = None) -> Tensor:
     return functional.gelu(x if bias is None else x + bias)
 
@@ -274,7 +284,9 @@ OPERATORS: dict[str, Operator] = {
     "Xor": _broadcast(torch.logical_xor),
     "com.microsoft.BiasGelu": _bias_gelu,
     "com.microsoft.FastGelu": _fast_gelu,
+    "com.microsoft.FusedGemm": _fused_gemm,
     "com.microsoft.FusedMatMul": _fused_matmul,
     "com.microsoft.Gelu": _bias_gelu,
     "com.microsoft.QuickGelu": _quick_gelu,
+    "com.microsoft.TransposeMatMul": _fused_matmul,
 }

@@ -1,0 +1,57 @@
+"""The X-ray as a job: looked at in a worker process, its result read by the page. Torch comes in inside the function."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from engine import events
+
+__all__ = ["run_xray"]
+
+
+def run_xray(request: Mapping[str, Any], emit: Callable[[events.Event], None], should_stop: Callable[[], bool]) -> dict[str, Any] | None:
+    """X-ray the file that a job's request names.
+
+    Args:
+        request: {"path": the dropped file}.
+
+    Returns:
+        The X-ray (see `engine.models.own_onnx.xray`), or None if asked to stop.
+
+    Raises:
+        StudioError: if the file is refused.
+    """
+    from engine.models.own_onnx.xray import xray
+
+    def report(_words: str, share: float) -> None:
+        if should_stop():
+            raise _StopError
+        emit(events.Progress(done=round(100 * share), total=100))
+
+    path = Path(str(request["path"]))
+    _bound_memory(path)
+    try:
+        return xray(path, report=report)
+    except _StopError:
+        return None
+
+
+def _bound_memory(path: Path) -> None:
+    """Keep a file that asks for all of the machine from taking it: this process may grow by eight times the file, at least 6 GB."""
+    if sys.platform != "linux":
+        return
+    import resource
+
+    import psutil
+
+    grown = psutil.Process().memory_info().vms + max(6 << 30, 8 * path.stat().st_size if path.exists() else 0)
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    if hard == resource.RLIM_INFINITY or grown < hard:
+        resource.setrlimit(resource.RLIMIT_AS, (grown, hard))
+
+
+class _StopError(Exception):
+    """The user does not want to know any more."""

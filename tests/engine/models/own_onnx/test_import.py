@@ -1,0 +1,200 @@
+"""Files of the kinds users bring become modules that compute the same, learn everywhere, and go out as ONNX again."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from torch import nn
+
+from engine.models.own_onnx.backbone import FrozenFeatures, TrainableBackbone
+from engine.models.own_onnx.graph import ImportedGraph
+from engine.models.own_onnx.interface import example, inputs_of
+from engine.models.own_onnx.library import Imported, import_file, load_backbone, reference
+from engine.models.own_onnx.write import write
+
+_spec = importlib.util.spec_from_file_location("networks", Path(__file__).with_name("networks.py"))
+networks = importlib.util.module_from_spec(_spec)
+sys.modules["networks"] = networks
+_spec.loader.exec_module(networks)
+
+NETWORKS = {
+    "cnn": networks.cnn,
+    "cnn, opset 11": partial(networks.cnn, opset=11),
+    "cnn, opset 9": partial(networks.cnn, opset=9),
+    "cnn, dynamo, batch of 2": partial(networks.cnn, dynamo=True, batch=2),
+    "cnn in training form": partial(networks.cnn, train=True),
+    "cnn, half": networks.half,
+    "cnn, quantised": networks.quantised,
+    "cnn, quantised operators": partial(networks.quantised, operators=True),
+    "cnn, channels last": networks.channels_last,
+    "cnn, bytes": partial(networks.channels_last, as_bytes=True),
+    "cnn, functions": networks.embedded_functions,
+    "cnn, external data": networks.external,
+    "resnet": lambda path: networks.export(networks.timm_model("resnet10t")(), path),
+    "densenet": lambda path: networks.export(networks.timm_model("densenet121", growth_rate=8, block_config=(2, 2, 2, 2))(), path),
+    "mobilenet": lambda path: networks.export(networks.timm_model("mobilenetv3_small_050")(), path, opset=13),
+    "transformer": lambda path: networks.export(networks.timm_model("vit_tiny_patch16_224", img_size=64, depth=2)(), path),
+    "windows": lambda path: networks.export(
+        networks.timm_model("swin_tiny_patch4_window7_224", img_size=64, window_size=4, embed_dim=24, depths=(2, 2), num_heads=(2, 4))(), path
+    ),
+    "convnext": lambda path: networks.export(networks.timm_model("convnext_atto", depths=(1, 1, 1, 1))(), path, free=True),
+}
+LOOSE = {"cnn, half": 5e-3, "cnn, quantised": 0.15, "cnn, quantised operators": 0.15}
+"""Where the file itself computes with fewer digits, the file is compared with more room; the de-quantised graph is held to 1e-4."""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory):
+    """Each network imported once, in a workspace of this module's own."""
+    folder = tmp_path_factory.mktemp("networks")
+    kept: dict[str, tuple[Path, Imported]] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRAFT_HOME", str(folder / "home"))
+
+        def get(name: str) -> tuple[Path, Imported]:
+            if name not in kept:
+                path = folder / str(len(kept)) / "model.onnx"
+                path.parent.mkdir()
+                NETWORKS[name](path)
+                kept[name] = path, import_file(path)
+            return kept[name]
+
+        yield get
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_imports_on_the_trainable_path_and_agrees_with_onnx_runtime(name: str, made) -> None:
+    _, found = made(name)
+    assert found.about["trainable"], found.about["why"]
+    parity = found.about["parity"]
+    if "prepared" in parity:
+        assert max(row["max_rel"] for row in parity["prepared"].values()) <= 1e-4
+    assert parity["max_rel"] <= LOOSE.get(name, 1e-4)
+    assert set(parity.get("file") or parity["prepared"]) == {"random", "picture"}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_any_batch_size_gives_what_each_picture_gives_alone(name: str, made) -> None:
+    _, found = made(name)
+    model = found.model
+    module = ImportedGraph(model)
+    images = torch.from_numpy(np.concatenate([example(inputs_of(model), batch=1, seed=seed)[0] for seed in range(5)])).float()
+    with torch.no_grad():
+        together, alone = module(images), torch.cat([module(images[i : i + 1]) for i in range(5)])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    file = session.run(None, {session.get_inputs()[0].name: images.numpy()})[0]
+    torch.testing.assert_close(torch.from_numpy(file), together, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_gradient_reaches_every_weight_and_a_step_lowers_the_loss(name: str, made) -> None:
+    _, found = made(name)
+    backbone = load_backbone(reference(found, found.cut()))
+    assert isinstance(backbone, TrainableBackbone)
+    torch.manual_seed(0)
+    head = nn.Linear(backbone.num_features, 3)
+    images, labels = torch.rand(6, 3, *backbone.port.size) if backbone.port.layout else torch.rand(6, 3, 64, 64), torch.arange(6) % 3
+    module = nn.Sequential(backbone, head).train()
+    for part in backbone.graph.steps():
+        part.node.training = part.node.training and part.node.op != "Dropout"  # the same loss twice needs the same units
+    stepper = torch.optim.SGD(module.parameters(), lr=1e-3)
+    before = nn.functional.cross_entropy(module(images), labels)
+    before.backward()
+    dead = [name for name, weight in module.named_parameters() if weight.grad is None or not bool(weight.grad.abs().sum() > 0)]
+    assert dead == []
+    stepper.step()
+    assert nn.functional.cross_entropy(module(images), labels) < before
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_goes_out_as_onnx_again_with_a_new_head(name: str, made) -> None:
+    _, found = made(name)
+    backbone = load_backbone(reference(found, found.cut())).eval()
+    head = nn.Sequential(nn.Dropout(0.1), nn.Linear(backbone.num_features, 4)).eval()
+    with torch.no_grad():
+        for weight in backbone.parameters():
+            weight.mul_(1.01)  # trained weights, not the file's
+    mean, std, size = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3), found.preparation.image_size
+    model = write(backbone, head, mean, std, size)
+    onnx.checker.check_model(model)
+    images = torch.rand(3, 3, size, size) * 255
+    with torch.no_grad():
+        scaled = (images - 255 * torch.tensor(mean).view(1, 3, 1, 1)) / (255 * torch.tensor(std).view(1, 3, 1, 1))
+        expected = head(backbone(scaled)).softmax(1)
+    answer = onnxruntime.InferenceSession(model.SerializeToString()).run(["probabilities"], {"images": images.numpy()})[0]
+    torch.testing.assert_close(torch.from_numpy(answer), expected, rtol=1e-3, atol=1e-5)
+
+
+def test_weights_carry_the_names_of_their_layers(made) -> None:
+    backbone = load_backbone(reference(made("resnet")[1], made("resnet")[1].cut()))
+    names = [name.removeprefix("graph.") for name, _ in backbone.named_parameters()]
+    assert names[0] == "conv1.0.weight"
+    assert "layer1.0.conv1.weight" in names
+    assert not [name for name in names if "onnx" in name or name.split(".")[0].isdigit()]
+
+
+def test_weights_stored_once_for_several_layers_come_apart(tmp_path: Path, home: Path) -> None:
+    twin = nn.Sequential(
+        nn.Conv2d(3, 8, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5)
+    ).eval()
+    torch.onnx.export(twin, (torch.randn(1, 3, 16, 16),), tmp_path / "twin.onnx", dynamo=False, opset_version=17)
+    backbone = load_backbone(reference(found := import_file(tmp_path / "twin.onnx"), found.cut()))
+    weights = [weight for name, weight in backbone.named_parameters() if name.endswith(("bn.weight", "3.weight", "1.weight"))]
+    assert len({id(weight) for weight in weights}) == len(weights)
+
+
+def test_batch_norm_learns_again(made) -> None:
+    found = made("densenet")[1]
+    backbone = load_backbone(reference(found, found.cut()))
+    statistics = {name: value.clone() for name, value in backbone.named_buffers()}
+    assert statistics
+    backbone.eval()(torch.rand(4, 3, 64, 64))
+    assert all(torch.equal(statistics[name], value) for name, value in backbone.named_buffers())
+    backbone.train()(torch.rand(4, 3, 64, 64))
+    assert not any(torch.equal(statistics[name], value) for name, value in backbone.named_buffers())
+
+
+def test_dropout_is_active_only_while_training(made) -> None:
+    found = made("cnn in training form")[1]
+    assert found.about["notes"]
+    module = ImportedGraph(found.model)
+    images = torch.rand(4, 3, 32, 32)
+    assert torch.equal(module(images), module(images))
+    module.train()
+    assert not torch.equal(module(images), module(images))
+
+
+@pytest.mark.parametrize("free", [False, True])
+def test_the_floor_trains_a_head_on_what_cannot_be_trained(free: bool, tmp_path: Path, home: Path) -> None:
+    path = networks.untrainable(tmp_path / "model.onnx", free=free)
+    found = import_file(path)
+    assert not found.about["trainable"]
+    assert "ExpandDims" in found.about["why"][0]
+    backbone = load_backbone(reference(found, found.cut()))
+    assert isinstance(backbone, FrozenFeatures)
+    images = torch.rand(5, 3, 32, 32)
+    features = backbone(images)
+    assert features.shape == (5, found.cut().features)
+    torch.testing.assert_close(features, torch.cat([backbone(images[i : i + 1]) for i in range(5)]))
+    head = nn.Linear(backbone.num_features, 3)
+    size = 1 if not free else 3
+    model = write(backbone, head, (0.0,) * 3, (1 / 255,) * 3, 32)
+    answer = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"images": images[:size].numpy()})[0]
+    torch.testing.assert_close(torch.from_numpy(answer), head(features[:size]).softmax(1).detach(), rtol=1e-4, atol=1e-5)
+
+
+def test_a_file_is_found_again_without_being_analysed(made) -> None:
+    path, found = made("cnn")
+    assert import_file(path).id == found.id
+    path.rename(path.with_name("gone.onnx"))
+    assert import_file(path).id == found.id
+    path.with_name("gone.onnx").rename(path)
