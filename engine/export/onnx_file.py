@@ -30,7 +30,7 @@ from engine.errors import StudioError
 from engine.export import metadata
 from engine.models.build import ModelSpec
 
-__all__ = ["TOLERANCE", "export_onnx"]
+__all__ = ["TOLERANCE", "Shipped", "export_onnx"]
 
 OPSET = 18
 TOLERANCE = 1e-4

@@ -66,7 +66,7 @@ def new_page(browser: Browser, studio: Studio, request: pytest.FixtureRequest) -
 
     def open_page(**options: object) -> Page:
         context = browser.new_context(viewport=options.pop("viewport", DESKTOP), base_url=studio.url, accept_downloads=True, **options)
-        context.tracing.start(screenshots=True, snapshots=True)
+        context.tracing.start(snapshots=True)
         page = context.new_page()
         opened.append((context, Watcher(page, studio.url)))
         return page
