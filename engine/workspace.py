@@ -21,6 +21,9 @@ from typing import Any
 
 from engine.errors import StudioError
 
+_UMASK = os.umask(0)
+os.umask(_UMASK)  # the mask can only be read by setting it; at import no other thread writes yet
+
 __all__ = ["cache", "disk_error", "home", "locks_folder", "project_folder", "read_json", "replacing", "uploads", "write_bytes", "write_json"]
 
 
@@ -79,6 +82,7 @@ def replacing(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     os.close(descriptor)
+    Path(name).chmod(0o666 & ~_UMASK)  # mkstemp is for secrets and makes 0600; these are the user's files
     beside = Path(name)
     try:
         yield beside
