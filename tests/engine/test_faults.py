@@ -39,7 +39,7 @@ SETTINGS = {
 }
 
 
-def until(condition: Callable[[], Any], seconds: float = 60.0, pause: float = 0.004) -> Any:
+def until(condition: Callable[[], Any], seconds: float = 150.0, pause: float = 0.004) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := condition()) and time.monotonic() < deadline:
         time.sleep(pause)
