@@ -26,6 +26,7 @@ from typing import Any
 
 import psutil
 from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from tests.e2e.conftest import FLAGS, find_browser
 from tests.e2e.steps import DESKTOP, Studio, ready
@@ -170,7 +171,14 @@ def watched(page: Page, studio: Studio, project: str, run: str) -> None:
     """Open the Train page on a run and wait for its charts."""
     page.goto(f"{studio.url}/train?project={project}&run={run}")
     ready(page)
-    page.wait_for_function("() => document.querySelector('.js-plotly-plot')?.data?.some(line => line.x.length >= 3)", timeout=90_000)
+    try:
+        page.wait_for_function("() => document.querySelector('.js-plotly-plot')?.data?.some(line => line.x.length >= 3)", timeout=90_000)
+    except PlaywrightTimeout as error:
+        from engine import runs
+
+        found = runs.find(run)
+        words = f"the run is {runs.state(found)}; its log ends: {found.path('log.txt').read_text()[-400:]}; the server's: {studio.log.read_text()[-400:]}"
+        raise SystemExit(f"no chart with three points within 90 s: {words}") from error
 
 
 def live_chart(studio: Studio, browser: Browser, project: str, run: str, seconds: float) -> dict[str, Any]:
