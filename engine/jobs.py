@@ -14,7 +14,7 @@ from engine.errors import StudioError
 from engine.recipe import Recipe
 from engine.work import LastWord, Work
 
-__all__ = ["device_wanted", "download", "estimate", "export", "has_something_to_keep", "import_pictures", "step_reached", "train"]
+__all__ = ["device_wanted", "download", "estimate", "export", "has_something_to_keep", "import_pictures", "step_reached", "train", "xray"]
 
 
 def device_wanted(job: Work) -> str:
@@ -122,4 +122,12 @@ def export(job: Work) -> LastWord:
     from engine.export.jobs import run_export
 
     result = run_export(job.request, job.emit, job.should_stop, job.run.folder)
+    return job.finished(result) if result else job.left()
+
+
+def xray(job: Work) -> LastWord:
+    """Look into an ONNX file that a user brought."""
+    from engine.models.own_onnx.jobs import run_xray
+
+    result = run_xray(job.request, job.emit, job.should_stop)
     return job.finished(result) if result else job.left()

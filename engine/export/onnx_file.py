@@ -87,7 +87,7 @@ def export_onnx(module: nn.Module, spec: ModelSpec, path: Path, *, origin: Mappi
     shipped = Shipped(module, spec.mean, spec.std).float().cpu().eval()
     images_BCHW = torch.from_numpy(np.ascontiguousarray(pictures.transpose(0, 3, 1, 2))).float()
     faults = []
-    for exporter in EXPORTERS:
+    for exporter in ("graph",) if hasattr(getattr(module, "backbone", None), "as_onnx") else EXPORTERS:
         try:
             proto = _WRITERS[exporter](shipped, images_BCHW[:1])
             metadata.strip(proto)
@@ -149,7 +149,20 @@ def _with_dynamo(shipped: Shipped, images_BCHW: torch.Tensor) -> onnx.ModelProto
     return program.model_proto
 
 
-_WRITERS: dict[str, Callable[[Shipped, torch.Tensor], onnx.ModelProto]] = {"torchscript": _with_torchscript, "dynamo": _with_dynamo}
+def _with_own_graph(shipped: Shipped, images_BCHW: torch.Tensor) -> onnx.ModelProto:
+    """Write an imported network back as the graph it came as, with its new weights and head."""
+    from engine.models.own_onnx.write import write
+
+    network: Any = shipped.network
+    mean, std = shipped.mean_255.flatten() / 255, shipped.std_255.flatten() / 255
+    return write(network.backbone, network.head, mean.tolist(), std.tolist(), images_BCHW.shape[-1])
+
+
+_WRITERS: dict[str, Callable[[Shipped, torch.Tensor], onnx.ModelProto]] = {
+    "torchscript": _with_torchscript,
+    "dynamo": _with_dynamo,
+    "graph": _with_own_graph,
+}
 
 
 @contextlib.contextmanager

@@ -34,6 +34,9 @@ __all__ = ["ModelSpec", "Network", "build", "digest", "from_checkpoint", "from_s
 ARCHITECTURES = {f"efficientnet_lite{i}": f"tf_efficientnet_lite{i}" for i in range(3)}
 """Catalogue name -> timm's, where they differ: the packaged weights are TensorFlow's, with its 'same' padding."""
 
+_IMPORTED = "onnx-"
+"""How the name of a backbone begins that came in as an ONNX file (`engine.models.own_onnx`)."""
+
 _SPEC_KEY = "spec"
 
 
@@ -117,6 +120,13 @@ def _timm(name: str, image_size: int, drop_path: float) -> nn.Module:
     raise StudioError(f"'{name}' cannot work on pictures of {image_size} px", "Set the picture size to 0, the size it was made for.")
 
 
+def _imported(name: str) -> nn.Module:
+    """Build the backbone of a user's own ONNX file, with the weights it came with."""
+    from engine.models.own_onnx.library import load_backbone
+
+    return load_backbone(name)
+
+
 def build(spec: ModelSpec, *, pretrained: bool = False, seed: int = 0) -> Network:
     """Build the network a spec describes.
 
@@ -127,9 +137,9 @@ def build(spec: ModelSpec, *, pretrained: bool = False, seed: int = 0) -> Networ
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        backbone = _timm(spec.backbone, spec.image_size, spec.drop_path)
+        backbone = _imported(spec.backbone) if spec.backbone.startswith(_IMPORTED) else _timm(spec.backbone, spec.image_size, spec.drop_path)
         head = TASKS[spec.task].build_head(spec.head, _width(backbone), len(spec.classes), spec.dropout)
-    if pretrained:
+    if pretrained and not spec.backbone.startswith(_IMPORTED):
         from engine.models import weights
 
         path = weights.find(spec.backbone)
@@ -193,7 +203,7 @@ def from_start(start: Start, recipe: Recipe, classes: Sequence[str]) -> tuple[Ne
         StudioError: if the starting point cannot be trained, or its files are missing or damaged.
     """
     if start.door == "onnx":
-        raise StudioError("training from your own ONNX file is not part of this version", "Choose another door on the Start page.")
+        return _from_onnx(start, recipe, tuple(classes))
     if start.run_id:
         return _from_run(start, recipe, tuple(classes))
     from engine.models import catalogue, weights
@@ -213,6 +223,15 @@ def from_start(start: Start, recipe: Recipe, classes: Sequence[str]) -> tuple[Ne
         task=recipe.task,
     )
     return build(spec, pretrained=True, seed=recipe.seed), spec, "pretrained" if weights.find(row.name) else "scratch"
+
+
+def _from_onnx(start: Start, recipe: Recipe, classes: tuple[str, ...]) -> tuple[Network, ModelSpec, str]:
+    """Import the user's own ONNX file, cut its old head off, and put a new one on."""
+    from engine.models.own_onnx.start import settings_of
+
+    told = settings_of(Path(start.key), recipe.cut, recipe.image_size)
+    spec = ModelSpec(head="linear", classes=classes, dropout=recipe.dropout, task=recipe.task, **told)
+    return build(spec, seed=recipe.seed), spec, "pretrained"
 
 
 def _from_run(start: Start, recipe: Recipe, classes: tuple[str, ...]) -> tuple[Network, ModelSpec, str]:

@@ -162,6 +162,9 @@ class _Session:
                 Message(level="warning", text=f"There are no pretrained weights of {self.start.title} here: it starts from scratch and needs many pictures.")
             )
         self._check_settings()
+        if self.recipe.phases != "head" and not any(True for _ in self.network.backbone.parameters()):
+            self.emit(Message(level="info", text="This network cannot learn itself (its X-ray says why), so only the new last layers do."))
+            self.recipe = self.recipe.model_copy(update={"phases": "head"})
         if self.recipe.phases != "all" and self.tensors is None:
             self._learn_head()
         ended: str = "done"

@@ -88,6 +88,10 @@ class TrainableBackbone(_Kept):
         super().__init__(cut, port)
         self._proto = up_to(model, cut.value)
         self.graph = ImportedGraph(self._proto, [cut.value])
+        learnt = self.graph.stored_values()
+        for item in self._proto.graph.initializer:  # the module holds these numbers now; twice would be too much
+            if item.name in learnt:
+                item.ClearField("raw_data")
         self._depths = {f"graph.{name}": depth for depth, name in enumerate(self.graph.weight_names)}
 
     def forward(self, images_BCHW: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import onnx
@@ -11,6 +11,7 @@ from onnx import ModelProto, numpy_helper
 from torch import Tensor, nn
 
 from engine.models.own_onnx.interpreter import compile_graph, execute, set_training
+from engine.models.own_onnx.operators.node import Node
 from engine.models.own_onnx.operators.types import from_numpy
 from engine.models.own_onnx.roles import Role, needed_nodes, parameter_names, roles
 
@@ -25,6 +26,24 @@ class Part(nn.Module):
 
     def forward(self) -> None:
         """Never called: `ImportedGraph` runs the graph."""
+
+
+class NormSwitch(nn.modules.batchnorm._BatchNorm):
+    """Says whether a BatchNormalization node learns its statistics. Training stills normalisation layers by their class."""
+
+    def __init__(self) -> None:
+        super().__init__(1, affine=False, track_running_stats=False)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Never called: the node does the work."""
+        return input
+
+
+class DropSwitch(nn.Dropout):
+    """Says whether a Dropout node drops."""
+
+
+_SWITCHES: dict[str, type[nn.Module]] = {"BatchNormalization": NormSwitch, "Dropout": DropSwitch}
 
 
 def _free_name(module: nn.Module, name: str) -> str:
@@ -61,7 +80,31 @@ class ImportedGraph(nn.Module):
         names = parameter_names(graph, nodes)
         for name in _in_order_of_use(nodes, wanted & stored.keys()):
             self._keep(name, names.get(name, name), from_numpy(numpy_helper.to_array(stored[name])), table.get(name, "constant"))
+        self._switches = self._add_switches()
+        told_how = {name for step in self._steps for position in step.host for name in step.node.inputs[position : position + 1]}
+        self._following = [
+            name for name, value in self._constants.items() if isinstance(value, Tensor) and value.is_floating_point() and value.dim() and name not in told_how
+        ]
         self.eval()
+
+    def _add_switches(self) -> list[tuple[Node, nn.Module]]:
+        """Put a switch beside the weights of each layer that behaves differently while training, so that freezing a layer stills it."""
+        found: list[tuple[Node, nn.Module]] = []
+        part: nn.Module = self
+        for step in self._steps:
+            part = next((self._places[name][0] for name in step.node.inputs if name in self._places), part)
+            if step.node.op in _SWITCHES:
+                switch = _SWITCHES[step.node.op]()
+                part.add_module(_free_name(part, "switch") if not hasattr(part, "switch") else f"switch_{len(found)}", switch)
+                found.append((step.node, switch))
+        return found
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ImportedGraph:
+        """Let stored numbers that are no parameters follow the module to its device and precision."""
+        super()._apply(fn, recurse)
+        for name in self._following:
+            self._constants[name] = fn(self._constants[name])
+        return self
 
     def _keep(self, name: str, dotted: str, value: Any, role: Role) -> None:
         if not isinstance(value, Tensor) or (role == "constant" and value.numel() <= _SMALL):
@@ -98,6 +141,8 @@ class ImportedGraph(nn.Module):
 
     def run(self, inputs: Sequence[Any], names: Sequence[str]) -> tuple[Any, ...]:
         """Run the graph and return the values of these names."""
+        for node, switch in self._switches:
+            node.training = switch.training
         values: dict[str, Any] = dict(zip(self.input_names, inputs, strict=True))
         on_host = all(not isinstance(item, Tensor) or item.device.type == "cpu" for item in inputs)
         values.update(self._constants)

@@ -1,9 +1,11 @@
 """Imports a file once and keeps what came of it in the workspace, so that runs can be built from it again.
 
 models/<id>/model.onnx   the graph, normalised and with a free batch size (or as it came, where it cannot be trained)
+models/<id>/cuts.json    the cuts that were used, by the short name a run knows them by
 models/<id>/about.json   what the X-ray shows, and the shapes that choosing another cut needs
 
-The id is a hash of the file and its external data. Runs refer to it as `onnx:ID:CUT`, never to the dropped file.
+The id is a hash of the file and its external data. Runs refer to it and a cut by name
+(`reference`), never to the dropped file.
 """
 
 from __future__ import annotations
@@ -34,7 +36,10 @@ from engine.models.own_onnx.operators import OperatorError
 from engine.models.own_onnx.parity import RUNTIME_FAULTS, compare, real_picture, run_session
 from engine.models.own_onnx.preparation import Preparation, guess
 
-__all__ = ["Imported", "import_file", "load_backbone", "open_imported", "reference"]
+__all__ = ["PREFIX", "Imported", "import_file", "load_backbone", "open_imported", "reference"]
+
+PREFIX = "onnx-"
+"""How the name of an imported backbone begins."""
 
 _VERSION = 1
 _AGREES = 1e-3
@@ -300,18 +305,24 @@ def _parameters(model: ModelProto) -> dict[str, Any]:
 
 
 def reference(imported: Imported, cut: Cut) -> str:
-    """Return what a model spec calls this backbone."""
-    return f"onnx:{imported.id}:{cut.value}"
+    """Return what a model spec calls this backbone: a name that can be a file's, under which the cut is noted."""
+    key = hashlib.sha256(cut.value.encode()).hexdigest()[:8]
+    index = imported.folder / "cuts.json"
+    rows = workspace.read_json(index) if index.exists() else {}
+    if rows.get(key) != cut.value:
+        workspace.write_json(index, {**rows, key: cut.value})
+    return f"{PREFIX}{imported.id}-{key}"
 
 
 def load_backbone(name: str) -> torch.nn.Module:
-    """Build the backbone that a model spec names `onnx:ID:CUT`.
+    """Build the backbone that a model spec names (see `reference`).
 
     Raises:
         StudioError: if it is not in the workspace, or the cut is no longer in it.
     """
-    _, model_id, value = name.split(":", 2)
+    model_id, _, key = name.removeprefix(PREFIX).partition("-")
     imported = open_imported(model_id)
+    value = workspace.read_json(imported.folder / "cuts.json").get(key, "")
     row = imported.about["port"]
     if row is None:
         raise StudioError("this network does not take pictures", "Choose a network with one picture input.")

@@ -158,7 +158,18 @@ def _hardmax(x: Tensor, axis: int) -> Tensor:
     return torch.zeros_like(x).scatter(axis, torch.argmax(x, axis, keepdim=True), 1)
 
 
+def _matmul(_node: Node, a: Tensor, b: Tensor) -> Tensor:
+    return torch.matmul(a, b) if a.dtype == b.dtype or torch.is_autocast_enabled(a.device.type) else torch.matmul(*_lower(a, b))
+
+
+def _lower(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Bring two factors to the lower precision of the two: in a module of lower precision a cast in the file may have raised one."""
+    low = min(a.dtype, b.dtype, key=lambda kind: kind.itemsize)
+    return a.to(low), b.to(low)
+
+
 def _gemm(node: Node, a: Tensor, b: Tensor, c: Tensor | None = None) -> Tensor:
+    a = a if a.dtype == b.dtype or torch.is_autocast_enabled(a.device.type) else a.to(b.dtype)
     alpha, beta = node.get("alpha", 1.0), node.get("beta", 1.0)
     if node.get("transA", 0):
         a = a.t()
@@ -249,7 +260,7 @@ OPERATORS: dict[str, Operator] = {
     "LessOrEqual": _plain(torch.le),
     "Log": _plain(torch.log),
     "LogSoftmax": _rows(functional.log_softmax),
-    "MatMul": _plain(torch.matmul),
+    "MatMul": _matmul,
     "Max": _folded(torch.maximum),
     "Mean": _mean,
     "Min": _folded(torch.minimum),

@@ -43,6 +43,7 @@ def _dropout(node: Node, x: Tensor, ratio: Tensor | None = None, mode: Tensor | 
 def _layer_norm(node: Node, x: Tensor, scale: Tensor, bias: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor, Tensor]:
     axis, epsilon = node.get("axis", -1) % x.dim(), node.get("epsilon", 1e-5)
     shape = x.shape[axis:]
+    x = x if x.dtype == scale.dtype else x.to(scale.dtype)
     if scale.shape == shape and (bias is None or bias.shape == shape):
         y = functional.layer_norm(x, shape, scale, bias, epsilon)
     else:
