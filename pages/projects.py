@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import streamlit as st
 
 from engine import workspace
@@ -17,6 +19,7 @@ from pages.parts.wording import amount, percent
 
 PAGE = 24
 SEARCH_FROM = 9
+LONGEST_WAIT_SECONDS = 60
 
 
 def main() -> None:
@@ -24,7 +27,7 @@ def main() -> None:
         st.title("Projects")
         if st.button("New project", type="primary", icon=":material/add:", key="new-project"):
             new_project()
-    known = projects.list_projects()
+    known = _whole(projects.list_projects())
     _undo_banner()
     if known:
         _gallery(known)
@@ -185,14 +188,21 @@ def _sample(key: str) -> samples.Sample | None:
     return next((sample for sample in samples.SAMPLES if sample.key == key), None)
 
 
+def _whole(listed: list[Project]) -> list[Project]:
+    """Leave out samples whose pictures are still being made."""
+    return [project for project in listed if not project.sample or not _being_made() or projects.summary(project.id).items]
+
+
 def _absent(known: list[Project]) -> list[samples.Sample]:
-    there = {project.sample for project in [*known, *projects.list_projects(deleted=True)]}
+    there = {project.sample for project in [*known, *projects.list_projects(deleted=True)] if project.sample}
     return [sample for sample in samples.SAMPLES if sample.key not in there]
 
 
 def _being_made() -> bool:
-    """Tell whether the samples of a fresh workspace are still on their way (app.py has them made)."""
-    return not (workspace.home() / "projects" / ".samples").exists()
+    """Tell whether the samples of a fresh workspace are still on their way (app.py has them made). Nobody waits for ever."""
+    if (workspace.home() / "projects" / ".samples").exists():
+        return False
+    return time.time() - st.session_state.setdefault("_waiting-since", time.time()) < LONGEST_WAIT_SECONDS
 
 
 def _samples(known: list[Project]) -> None:
@@ -205,7 +215,7 @@ def _samples(known: list[Project]) -> None:
     listed = {project.id for project in known}
 
     def tick() -> None:
-        if {project.id for project in projects.list_projects()} != listed or not _being_made():
+        if {project.id for project in _whole(projects.list_projects())} != listed or not _being_made():
             st.rerun()
         with st.grid("auto", min_column_width=250, gap="medium"):
             for sample in absent:
