@@ -1,0 +1,75 @@
+"""The head on cached features: as good as scikit-learn's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+
+from engine.errors import StudioError
+from engine.events import Epoch, Step
+from engine.recipe import recipe_from
+from engine.tasks import TASKS
+from engine.training import head
+
+TASK = TASKS["image-classification"]
+
+
+def lesson(**settings: Any) -> tuple[head.Lesson, np.ndarray, list[Any]]:
+    digits, events = load_digits(), []
+    features, rows = torch.from_numpy(digits.data).float(), np.arange(900)
+    recipe = recipe_from({"label_smoothing": 0.0, **settings})
+    given = head.Lesson(TASK, digits.target, 10, recipe, rows[:300], features[:300], rows[300:600], features[300:600], events.append, lambda: False)
+    return given, digits.data, events
+
+
+def test_the_linear_head_is_at_least_as_good_as_scikit_learns():
+    given, data, events = lesson()
+    layer = TASK.build_head("linear", 64, 10, 0.0)
+    assert head.learn(layer, given) == sum(isinstance(event, Step) for event in events)
+    theirs = min(
+        log_loss(given.targets[300:600], LogisticRegression(C=c, max_iter=2000).fit(data[:300], given.targets[:300]).predict_proba(data[300:600]))
+        for c in (0.001, 0.01, 0.1, 1.0)
+    )
+    assert given.metrics(layer)["loss"] <= theirs * 1.03
+    assert given.metrics(layer)["loss"] == pytest.approx(min(event.metrics["loss"] for event in events if isinstance(event, Epoch)), rel=1e-3)
+
+
+def test_it_finds_the_optimum_of_one_strength():
+    given, data, _ = lesson()
+    varying = data[:300][:, data[:300].std(0) > 0]
+    scaled = (varying - varying.mean(0)) / varying.std(0)  # then both ways of scaling features are one
+    given.val_rows, given.train_NF = given.train_rows, torch.from_numpy(scaled).float()
+    given.val_NF = given.train_NF  # then the weakest strength wins
+    layer = TASK.build_head("linear", scaled.shape[1], 10, 0.0)
+    head.learn(layer, given)
+    theirs = LogisticRegression(C=1 / (300 * head.STRENGTHS[-1]), max_iter=5000).fit(scaled, given.targets[:300])
+    assert np.abs(head.predict(layer, given.train_NF, TASK) - theirs.predict_proba(scaled)).max() < 0.01
+
+
+@pytest.mark.parametrize("balance", ["loss", "sampling"])
+def test_class_balance_helps_a_rare_class(balance):
+    found = []
+    for setting in ("none", balance):
+        given, _, _ = lesson(class_balance=setting)
+        rare = given.targets[:300] == 8
+        keep = ~rare | (np.cumsum(rare) <= 2)
+        given.train_rows, given.train_NF = given.train_rows[keep], given.train_NF[torch.from_numpy(keep)]
+        layer = TASK.build_head("linear", 64, 10, 0.0)
+        head.learn(layer, given)
+        answers = head.predict(layer, given.val_NF, TASK)[given.targets[300:600] == 8]
+        found.append(answers[:, 8].mean())
+    assert found[1] > found[0]
+
+
+def test_features_that_are_no_numbers_end_with_a_reason():
+    given, _, _ = lesson()
+    given.train_NF = given.train_NF.clone()
+    given.train_NF[0, 0] = float("nan")
+    with pytest.raises(StudioError, match="no longer a number"):
+        head.learn(TASK.build_head("linear", 64, 10, 0.0), given)
