@@ -40,7 +40,7 @@ def live_area(run: Run, state: State) -> None:
     now = read_now(history, recipe.phases)
     _progress(now, state)
     _figures(now, state)
-    live_charts(charts_of(history), key=f"charts-{run.id}", revision=run.id)
+    live_charts(charts_of(history, recipe.phases), key=f"charts-{run.id}", revision=run.id)
     if words := plan_words(history):
         st.caption(f"What the dry run chose for this machine: {words}.")
     if history.usable and state in ("running", "waiting"):

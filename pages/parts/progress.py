@@ -121,13 +121,13 @@ def _seconds_left(history: History) -> float | None:
     return None
 
 
-def charts_of(history: History) -> list[Chart]:
-    """Make the live page's four charts: loss, accuracy, learning rate, speed."""
+def charts_of(history: History, phases: str = "head_then_all") -> list[Chart]:
+    """Make the live page's charts: loss and accuracy, and where more than the head learns, learning rate and speed."""
     steps, epochs = history.steps, history.epochs
     xs = [point.step for point in steps]
     marks = tuple((phase.step, "fine-tuning") for phase in history.phases if phase.name == "finetune" and phase.step > 0)
     at = [epoch.step for epoch in epochs]
-    return [
+    charts = [
         Chart(
             "loss",
             "Loss (lower is better)",
@@ -151,6 +151,7 @@ def charts_of(history: History) -> list[Chart]:
         Chart("rate", "Learning rate", (Line("learning rate", xs, [point.learning_rate for point in steps], slot=4),), from_zero=True, marks=marks),
         Chart("speed", "Pictures per second", (Line("pictures/s", xs, [point.images_per_s for point in steps], slot=5),), from_zero=True, marks=marks),
     ]
+    return charts[:2] if phases == "head" else charts  # the head is solved for, at no learning rate
 
 
 def notes_of(history: History, most: int = 6) -> Sequence[events.Message]:

@@ -73,3 +73,8 @@ def test_charts_mark_where_fine_tuning_began_and_skip_what_was_redone() -> None:
 def test_what_the_dry_run_chose_is_said_in_words() -> None:
     history = _history(Plan(values={"batch_size": 32, "precision": "bf16", "layout": "channels_last", "threads": 2}), Usable(seconds=2.0, metrics={}))
     assert plan_words(history) == "batches of 32 pictures, bf16, channels last, 2 threads"
+
+
+def test_a_run_that_only_solves_for_the_head_has_no_learning_rate_to_show() -> None:
+    assert [chart.id for chart in charts_of(_history(*START), "head")] == ["loss", "accuracy"]
+    assert [chart.id for chart in charts_of(_history(*START), "all")] == ["loss", "accuracy", "rate", "speed"]
