@@ -72,7 +72,7 @@ def _doors(project: Project, chosen: catalogue.Start | None) -> str:
     """Show the doors as picture cards; return the open one."""
     slot = f"_door-{project.id}"
     opened = st.session_state.get(slot, chosen.door if chosen else "general")
-    with st.grid("auto", min_column_width=180, gap="small"):
+    with st.grid(4, min_column_width=150, gap="small"):
         for key, (title, words) in DOORS.items():
             with st.container(border=True, height="stretch", gap="small", key=f"door-{key}"):
                 st.image(str(PICTURES / f"{key}.svg"), width="stretch", alt=title)
@@ -151,7 +151,7 @@ def _optimized(project: Project, chosen: catalogue.Start | None) -> None:
                         st.session_state["tried-models"] = [key]  # what the Try page reads its choice from
                         st.switch_page("try_it.py")
                     if chosen is not None and chosen.key == key:
-                        st.button("Chosen", key=f"pick-{row.key}", icon=":material/check:", type="primary", disabled=True)
+                        st.button("Chosen", key=f"pick-{row.key}", icon=":material/check:", type="primary")
                     else:
                         st.button("Retrain it", key=f"pick-{row.key}", icon=":material/model_training:", on_click=_pick, args=(project, key))
 
@@ -201,7 +201,7 @@ def _runs(project: Project, chosen: catalogue.Start | None) -> None:
                 st.caption(f"{plain(other.name)} · {moment(row.made)} · {plain(row.start)}")
                 st.markdown(f":material/target: **{percent(row.accuracy)}** accuracy")
                 if chosen is not None and chosen.key == key:
-                    st.button("Chosen", key=f"pick-{run.id}", icon=":material/check:", type="primary", disabled=True, width="stretch")
+                    st.button("Chosen", key=f"pick-{run.id}", icon=":material/check:", type="primary", width="stretch")
                 else:
                     st.button("Start from this", key=f"pick-{run.id}", width="stretch", on_click=_pick, args=(project, key))
     if len(listed) > RUNS_SHOWN:

@@ -104,7 +104,7 @@ def _card(row: Backbone, chosen: str, pick: Callable[[str], None], download: Run
 
 def _button(row: Backbone, chosen: str, pick: Callable[[str], None], download: Run | None) -> None:
     if row.name == chosen:
-        st.button("Chosen", key=f"pick-{row.name}", icon=":material/check:", type="primary", width="stretch", disabled=True)
+        st.button("Chosen", key=f"pick-{row.name}", icon=":material/check:", type="primary", width="stretch")
     elif row.weights == "downloadable":
         if download is not None and outcome(download).active:
             st.button("Downloading…", key=f"pick-{row.name}", icon=":material/downloading:", width="stretch", disabled=True)

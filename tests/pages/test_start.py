@@ -36,7 +36,7 @@ def test_a_choice_is_kept_at_once(project: projects.Project) -> None:
     app = open_page("start.py", project=project.id)
     button(app, "pick-efficientnet_lite1").click().run()
     assert projects.get(project.id).start == "linear/efficientnet_lite1"
-    assert button(app, "pick-efficientnet_lite1").disabled
+    assert button(app, "pick-efficientnet_lite1").label == "Chosen"
     assert "--start linear/efficientnet_lite1" in words(app)
     button(app, "next").click().run()
     assert fine(app).title[0].value == "Data"
