@@ -21,6 +21,8 @@ from pages.parts.setup import form_key, goal_cards, preview
 from pages.parts.text import plain, quoted
 
 TICK_SECONDS = 1.0
+KEEP_WARM_SECONDS = 60.0
+"""How often a page at rest says that somebody is still here: the warm worker leaves after ten minutes of nobody."""
 
 
 def main() -> None:
@@ -131,19 +133,20 @@ def _start(project: Project, recipe: Recipe | None) -> None:
 
 
 def _estimate(project: Project, recipe: Recipe | None, listed: list[Run], states: dict[str, State], busy: bool) -> None:
-    """Show the estimate; the page's one timer runs only while it is being made or a run is at work."""
+    """Show the estimate. The page's one timer is quick while it is being made or a run is at work; at rest it keeps the worker warm."""
     first = None if recipe is None or busy else estimate_state(project, recipe)
     active = busy or (first is not None and first.active)
 
     def tick() -> None:
         with ui.guard():
+            warm.ensure()
             now = None if recipe is None or busy else estimate_state(project, recipe)
             done = first is not None and first.active and now is not None and not now.active
             if done or _changed(listed, states):
                 st.rerun()
             estimate_panel(now)
 
-    st.fragment(tick, run_every=TICK_SECONDS if active else None)()
+    st.fragment(tick, run_every=TICK_SECONDS if active else KEEP_WARM_SECONDS)()
 
 
 def _changed(listed: list[Run], states: dict[str, State]) -> bool:
@@ -170,13 +173,14 @@ def _watch(project: Project, run: Run, listed: list[Run], states: dict[str, Stat
 
     def tick() -> None:
         with ui.guard():
+            warm.ensure()
             if _changed(everyone, states):
                 st.rerun()
             if steering(run, states[run.id]):
                 st.rerun()
             live_area(run, states[run.id])
 
-    st.fragment(tick, run_every=TICK_SECONDS if active else None)()
+    st.fragment(tick, run_every=TICK_SECONDS if active else KEEP_WARM_SECONDS)()
     _next_steps(run)
     with st.expander("Log", icon=":material/terminal:", on_change="rerun", key="log") as log:
         if log.open:

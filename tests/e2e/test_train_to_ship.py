@@ -112,6 +112,21 @@ def test_a_quick_run_finishes_and_is_listed(page: Page, project: str) -> None:
     screenshots(page, "train-finished")
 
 
+def test_a_train_page_left_open_keeps_the_worker_warm(page: Page, project: str, studio: Studio) -> None:
+    page.clock.install()
+    page.goto(f"/train?project={project}")
+    ready(page)
+    expect(page.get_by_text("Measured on this machine with your settings.")).to_be_visible(timeout=SLOW_MS)
+    page.wait_for_timeout(4000)  # the quick timer of the dry run has gone, and a look every few seconds is enough
+    kept = studio.home / "locks" / "warm.keep"
+    before = kept.stat().st_mtime_ns
+    page.clock.fast_forward(61_000)
+    deadline = time.monotonic() + 20
+    while kept.stat().st_mtime_ns == before:
+        assert time.monotonic() < deadline, "nobody said that the page is still open"
+        page.wait_for_timeout(100)
+
+
 def test_results_lead_from_a_figure_to_the_pictures_and_to_why(page: Page, project: str) -> None:
     page.goto(f"/results?project={project}")
     ready(page)
