@@ -46,7 +46,8 @@ def _conv(node: Node, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> 
     strides, dilations = node.get("strides") or [1] * rank, node.get("dilations") or [1] * rank
     pads = _pads(node, x.shape[2:], list(weight.shape[2:]), strides, dilations)
     padding = [before for before, _ in pads]
-    x = x if x.dtype == weight.dtype else x.to(weight.dtype)  # a cast in the file, in a module of lower precision
+    if x.dtype != weight.dtype and not torch.is_autocast_enabled(x.device.type):  # a cast in the file, in a module of lower precision
+        x = x.to(weight.dtype)
     if any(before != after for before, after in pads):
         x, padding = functional.pad(x, _flat(pads)), [0] * rank
     return _CONV[rank](x, weight, bias, strides, padding, dilations, node.get("group", 1))

@@ -65,10 +65,15 @@ def _shift(node: Node, a: Tensor, b: Tensor) -> Tensor:
 
 def _clip(node: Node, x: Tensor, low: Tensor | None = None, high: Tensor | None = None) -> Tensor:
     if node.opset < 11:
-        return torch.clamp(x, node.get("min", -math.inf), node.get("max", math.inf))
-    if low is not None:
-        x = torch.maximum(x, low.to(x.dtype).reshape(())) if low.requires_grad or x.dtype == torch.bool else x.clamp(min=low.item())
-    return x if high is None else x.clamp(max=high.item())
+        return _between(x, node.get("min"), node.get("max"))
+    return _between(x, None if low is None else low.item(), None if high is None else high.item())
+
+
+def _between(x: Tensor, low: float | None, high: float | None) -> Tensor:
+    """Clip in one pass: ReLU and ReLU6 come as this from exporters."""
+    if high is None or low is None or not x.is_floating_point() or low > high:
+        return torch.relu(x) if low == 0 and high is None else x if low is None and high is None else torch.clamp(x, low, high)
+    return functional.hardtanh(x, low, high)
 
 
 def _mean(_node: Node, *inputs: Tensor) -> Tensor:

@@ -22,10 +22,8 @@ def _batch_norm(node: Node, x: Tensor, scale: Tensor, bias: Tensor, mean: Tensor
         return y, mean * (1 - momentum) + now * momentum, variance * (1 - momentum) + spread * momentum
     learning = (node.training or bool(node.get("training_mode", 0))) and (x.numel() > x.shape[1])
     kind = x.dtype
-    if scale.dtype != kind or mean.dtype != kind:
-        scale, bias = scale.to(kind), bias.to(kind)
-        if not node.training:
-            mean, variance = mean.to(kind), variance.to(kind)
+    if kind != scale.dtype and not torch.is_autocast_enabled(x.device.type):
+        x = x.to(scale.dtype)
     return functional.batch_norm(x, mean, variance, scale, bias, learning, momentum if node.training else 0.0, epsilon)
 
 
@@ -43,7 +41,8 @@ def _dropout(node: Node, x: Tensor, ratio: Tensor | None = None, mode: Tensor | 
 def _layer_norm(node: Node, x: Tensor, scale: Tensor, bias: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor, Tensor]:
     axis, epsilon = node.get("axis", -1) % x.dim(), node.get("epsilon", 1e-5)
     shape = x.shape[axis:]
-    x = x if x.dtype == scale.dtype else x.to(scale.dtype)
+    if x.dtype != scale.dtype and not torch.is_autocast_enabled(x.device.type):
+        x = x.to(scale.dtype)
     if scale.shape == shape and (bias is None or bias.shape == shape):
         y = functional.layer_norm(x, shape, scale, bias, epsilon)
     else:
