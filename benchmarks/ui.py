@@ -32,16 +32,19 @@ from tests.e2e.conftest import FLAGS, find_browser
 from tests.e2e.steps import DESKTOP, Studio, ready
 
 CHANGE_PAGE = """async title => {
-  const app = document.querySelector('[data-testid=stApp]')
+  const state = () => document.querySelector('[data-testid=stApp]')?.dataset.testScriptState
+  const heading = () => document.querySelector('[data-testid=stMain] h1')?.innerText
   const link = [...document.querySelectorAll('[data-testid=stSidebarNavLink]')].find(one => one.innerText.trim().endsWith(title))
+  const [from, address] = [heading(), new URL(link.href).pathname]
   let ran = false
-  const rest = new Promise(resolve => {
+  const rest = new Promise((resolve, reject) => {
     const look = () => {
-      if (app.dataset.testScriptState !== 'notRunning') ran = true
-      else if (ran) { watch.disconnect(); resolve() }
+      if (state() !== 'notRunning') ran = true
+      else if (location.pathname === address && (ran || (heading() && heading() !== from))) { watch.disconnect(); resolve() }
     }
-    const watch = new MutationObserver(look)
-    watch.observe(app, { attributes: true, attributeFilter: ['data-test-script-state'] })
+    const watch = new MutationObserver(look)  // over the whole page: a change of page may put new nodes in place of old ones
+    watch.observe(document.body, { subtree: true, childList: true, attributes: true, attributeFilter: ['data-test-script-state'] })
+    setTimeout(() => { watch.disconnect(); reject(new Error(`no change to ${title} within 20 s: ran ${ran}, ${state()}, ${location.href}`)) }, 20000)
   })
   const start = performance.now()
   link.click()
@@ -286,7 +289,7 @@ def table(found: dict[str, Any]) -> str:
             "0 blank, 0 other",
         ),
         ("its zoom", "kept" if chart["zoom_kept"] else "lost", "kept"),
-        ("two browsers watching", f"training {watching['slower_share']:+.1%} slower", "under 3 %"),
+        ("two browsers watching", f"training slows by {watching['slower_share']:.1%} (below zero: noise)", "under 3 %"),
         ("processor meanwhile", f"server {watching['server_cores']:.2f} cores, browsers {watching['browsers_cores']:.2f} cores", ""),
     ]
     width = max(len(row[0]) for row in rows)
