@@ -10,12 +10,15 @@ import streamlit as st
 
 from engine import workspace
 from engine.export import card
-from engine.export.tensorrt import PRECISIONS, TARGETS
+from engine.export.tensorrt import PRECISIONS, TARGETS, Target, reason_against
 from engine.runs import Run, read_report
 from pages.parts import state as ui
 from pages.parts.jobs import find_job, outcome, start_job
 from pages.parts.run_picker import finished_runs, pick_run
+from pages.parts.text import sentence
 from pages.parts.wording import amount, percent, share_range
+
+_TITLES = {"fp32": "Full", "fp16": "Half"}
 
 
 def main() -> None:
@@ -87,16 +90,27 @@ def _folder(run: Run) -> None:
 def _tensorrt(run: Run) -> None:
     st.markdown("#### :material/bolt: TensorRT engine")
     st.caption("For NVIDIA GPUs: the fastest there is, built ahead of time for one generation. No GPU is needed to build it here.")
-    generation = st.selectbox("GPU generation", TARGETS, index=_usual(), format_func=lambda row: f"{row.title} ({row.words})", key="gpu-generation")
-    precision = st.segmented_control("Precision", list(PRECISIONS), default="fp32", required=True, key="gpu-precision", help=" ".join(PRECISIONS.values()))
-    _job(run, "tensorrt", {"compute_capability": generation.key, "precision": precision}, "Build the engine", "model.engine")
+    generation = st.selectbox("GPU generation", TARGETS, index=_usual(), format_func=_generation, key="gpu-generation")
+    words = " ".join(PRECISIONS[key] for key in generation.precisions)
+    slot = f"gpu-precision-{generation.key}"  # each generation has its own choice of precisions, and remembers what was chosen
+    precision = st.segmented_control(
+        "Precision", generation.precisions, default=generation.precisions[-1], format_func=_TITLES.__getitem__, required=True, key=slot, help=words
+    )
+    reason = reason_against(generation)
+    if reason is not None:
+        st.caption(f":material/block: {sentence(reason.problem, reason.remedy)}")
+    _job(run, "tensorrt", {"compute_capability": generation.key, "precision": precision}, "Build the engine", "model.engine", offered=reason is None)
+
+
+def _generation(row: Target) -> str:
+    return f"{row.title} ({row.words})"
 
 
 def _usual() -> int:
     return next((place for place, row in enumerate(TARGETS) if row.key == "8.9"), 0)
 
 
-def _job(run: Run, kind: str, options: Mapping[str, Any], label: str, name: str) -> None:
+def _job(run: Run, kind: str, options: Mapping[str, Any], label: str, name: str, *, offered: bool = True) -> None:
     """Offer to make a file, follow the making, offer the download. The job is found again on disk after a reload."""
     request = {"run_id": run.id, "format": kind, "options": dict(options)}
     job = find_job("export", request)
@@ -108,7 +122,7 @@ def _job(run: Run, kind: str, options: Mapping[str, Any], label: str, name: str)
     if failed:
         st.error(failed, icon=":material/error:")
     if now is None:
-        if st.button(label, key=f"make-{kind}", icon=":material/build:", width="stretch"):
+        if st.button(label, key=f"make-{kind}", icon=":material/build:", width="stretch", disabled=not offered):
             st.session_state.pop(f"_failed-{kind}-{run.id}", None)
             start_job("export", request)
             st.rerun()

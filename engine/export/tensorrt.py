@@ -7,6 +7,7 @@ inside the export job. What a page needs to know (`TARGETS`, `PRECISIONS`) is a 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Any
 from engine import workspace
 from engine.errors import StudioError
 
-__all__ = ["BATCHES", "PRECISIONS", "TARGETS", "Target", "build_engine", "target"]
+__all__ = ["BATCHES", "PRECISIONS", "TARGETS", "Target", "build_engine", "reason_against", "target"]
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,22 @@ def target(key: str) -> Target:
     raise StudioError(f"there is no GPU generation '{key}' to build for", f"Choose one of {', '.join(f'{row.key} ({row.title})' for row in TARGETS)}.")
 
 
+def reason_against(chosen: Target) -> StudioError | None:
+    """Say why no engine for these GPUs can be built on this machine; None where one can. Imports no TensorRT."""
+    full = _gpu_here() == chosen.key and importlib.util.find_spec("tensorrt") is not None
+    if not chosen.ahead and not full:
+        return StudioError(
+            f"engines for {chosen.title} GPUs can only be built on a machine that has one, with the full TensorRT installed",
+            "Build there, choose another generation, or use the ONNX file.",
+        )
+    if not full and importlib.util.find_spec("tensorrt_rtx") is None:
+        return StudioError(
+            "TensorRT is not installed on this machine",
+            "Install it with: pip install tensorrt-rtx (Linux or Windows on x86-64). The ONNX file runs everywhere.",
+        )
+    return None
+
+
 def build_engine(onnx_path: Path, out: Path, *, compute_capability: str = "8.9", precision: str = "fp32") -> dict[str, Any]:
     """Build an engine that runs on GPUs of the given generation, and write it to `out`.
 
@@ -99,23 +116,16 @@ def build_engine(onnx_path: Path, out: Path, *, compute_capability: str = "8.9",
 
 def _builder_for(chosen: Target) -> Any:
     """Return the package that can build for this target: full TensorRT where this machine's own GPU is of that kind, else TensorRT for RTX."""
-    if _gpu_here() == chosen.key:
+    if (reason := reason_against(chosen)) is not None:
+        raise reason
+    names = ["tensorrt"] if _gpu_here() == chosen.key else []
+    names += ["tensorrt_rtx"] if chosen.ahead else []
+    for name in names:
         try:
-            return importlib.import_module("tensorrt")
-        except ImportError:
-            pass
-    if not chosen.ahead:
-        raise StudioError(
-            f"engines for {chosen.title} GPUs can only be built on a machine that has one, with the full TensorRT installed",
-            "Build there, choose another generation, or use the ONNX file.",
-        )
-    try:
-        return importlib.import_module("tensorrt_rtx")
-    except ImportError as error:
-        raise StudioError(
-            "TensorRT is not installed on this machine",
-            "Install it with: pip install tensorrt-rtx (Linux or Windows on x86-64). The ONNX file runs everywhere.",
-        ) from error
+            return importlib.import_module(name)
+        except ImportError as error:
+            last = error
+    raise StudioError(f"TensorRT is installed but does not load ({last})", "Install it again, or use the ONNX file: it runs everywhere.") from last
 
 
 def _gpu_here() -> str:

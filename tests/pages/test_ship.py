@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import zipfile
 from pathlib import Path
 
@@ -47,3 +48,24 @@ def test_the_deploy_folder_is_made_by_a_job_and_found_again(trained: Trained) ->
     assert result is not None
     with zipfile.ZipFile(Path(result["file"])) as made:
         assert any(name.endswith("predict.py") for name in made.namelist())
+
+
+def _engine_for(app, title: str):
+    """Choose a generation of GPUs; return the page, what precisions it offers, and the button."""
+    chosen = next(row for row in app.selectbox(key="gpu-generation").options if row.startswith(f"{title} ("))
+    app.selectbox(key="gpu-generation").select(chosen).run()
+    assert not app.exception
+    offered = [option.content for group in app.get("button_group") if "gpu-precision" in group.key for option in group.proto.options]
+    return offered, next(button for button in app.button if button.key == "make-tensorrt")
+
+
+def test_only_what_can_be_built_for_a_gpu_is_offered(trained: Trained) -> None:  # noqa: F811
+    app = trained.open("ship.py", run=trained.first)
+    offered, build = _engine_for(app, "Ada Lovelace")
+    assert offered == ["Half", "Full"]
+    assert build.disabled == (importlib.util.find_spec("tensorrt_rtx") is None)
+    offered, _ = _engine_for(app, "Turing")
+    assert offered == ["Half"]
+    _, build = _engine_for(app, "Hopper (data centre)")
+    assert build.disabled
+    assert "only be built on a machine that has one" in words(app)
