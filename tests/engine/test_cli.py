@@ -16,6 +16,9 @@ from PIL import Image
 
 from engine import __main__ as shell
 from engine import locks
+from engine.data.images import open_rgb
+from engine.export.predictor import Predictor
+from engine.models import catalogue
 
 FAST = ["image_size=32", "batch_size=4", "precision=fp32", "layout=contiguous", "threads=1", "device=cpu"]
 SET = [word for pair in FAST for word in ("--set", pair)]
@@ -113,6 +116,30 @@ def test_export_and_predict(place: Path, trained: list[Said]) -> None:
     assert by_run == by_file
     assert [row["file"] for row in by_run] == [str(picture)]
     assert len(by_run[0]["top"]) == 1
+
+
+def test_predict_reads_a_large_picture_as_the_report_did(place: Path, trained: list[Said]) -> None:
+    model = next((place / "home" / "projects").glob(f"*/runs/{trained[0].json['run']}")) / "model.onnx"
+    large = place / "large.jpg"
+    Image.fromarray(np.random.default_rng(1).integers(0, 255, (1000, 1400, 3)).astype(np.uint8)).save(large)
+    answered = graft(place / "home", "predict", model, large, "--json").json["predictions"][0]["top"]
+    predictor = Predictor(model)
+    as_report, in_full = (predictor.predict([picture])[0] for picture in (predictor.open(large), open_rgb(large)))
+    assert as_report != in_full  # or this test would say nothing
+    assert {row["label"]: row["probability"] for row in answered} == pytest.approx(dict(as_report), abs=1e-6)
+
+
+def test_a_ready_model_is_asked_and_taken_away_without_any_training(place: Path) -> None:
+    home, picture = place / "ready-home", place / "grey.png"
+    Image.new("RGB", (300, 300), (90, 90, 90)).save(picture)
+    key = catalogue.optimized("image-classification")[0].key
+    taken = graft(home, "export", f"ready/{key}", "-o", place / "ready.onnx", "--json")
+    assert taken.code == 0, taken.err
+    by_name = graft(home, "predict", f"ready/{key}", picture, "--json").json["predictions"]
+    assert by_name == graft(home, "predict", place / "ready.onnx", picture, "--json").json["predictions"]
+    assert len(by_name[0]["top"]) == 5
+    unknown = graft(home, "predict", "ready/nothing", picture)
+    assert (unknown.code, "there is no ready model 'nothing'" in unknown.err) == (2, True)
 
 
 @pytest.fixture
