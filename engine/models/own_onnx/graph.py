@@ -15,7 +15,7 @@ from engine.models.own_onnx.operators.node import Node
 from engine.models.own_onnx.operators.types import from_numpy
 from engine.models.own_onnx.roles import Role, needed_nodes, parameter_names, roles
 
-__all__ = ["ImportedGraph", "Part"]
+__all__ = ["DropSwitch", "ImportedGraph", "NormSwitch", "Part"]
 
 _SMALL = 64
 """Constants of fewer elements stay in the processor's memory: they mostly say how, not what."""
