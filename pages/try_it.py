@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import io
 import time
-from dataclasses import dataclass
 
 import streamlit as st
-from PIL import Image
 
 from engine.data import images, items
 from engine.data.projects import Project
 from engine.models import catalogue
 from pages.parts import charts
 from pages.parts import state as ui
+from pages.parts.given import Given, from_file, from_upload
 from pages.parts.onnx_models import Model, of_ready, of_run, prepare, show_making
 from pages.parts.paste import pasted_picture
 from pages.parts.picture_wall import Tile, picture_wall
 from pages.parts.run_picker import finished_runs
-from pages.parts.why import digest_of, heat_over, spoken
+from pages.parts.why import heat_over, spoken
 
 MOST_MODELS = 4
-LARGEST_PX = 1600
 PER_WALL = 6
 SOURCES = {
     "project": ":material/photo_library: A picture of this project",
@@ -29,16 +26,6 @@ SOURCES = {
     "paste": ":material/content_paste: Paste",
     "camera": ":material/photo_camera: Camera",
 }
-
-
-@dataclass(frozen=True)
-class Given:
-    """The picture to ask about; `truth` is its label where one is known."""
-
-    picture: Image.Image
-    name: str
-    digest: str
-    truth: str | None = None
 
 
 def main() -> None:
@@ -100,13 +87,7 @@ def _given(project: Project | None) -> Given | None:
     elif source == "camera":
         shot = st.camera_input("Take a picture", key="try-camera")
         content = shot.getvalue() if shot else None
-    return _opened(content, name) if content else None
-
-
-def _opened(content: bytes, name: str) -> Given:
-    picture = images.open_rgb(io.BytesIO(content), name=name)
-    picture.thumbnail((LARGEST_PX, LARGEST_PX))
-    return Given(picture, name, digest_of(content))
+    return from_upload(content, name) if content else None
 
 
 def _from_project(project: Project) -> Given | None:
@@ -127,7 +108,7 @@ def _from_project(project: Project) -> Given | None:
         st.session_state[slot] = picked
         st.rerun()
     found = items.get_items([wanted]) or shown[:1]
-    return Given(images.open_rgb(found[0].path, size_px=LARGEST_PX), found[0].name, found[0].sha256[:16], found[0].label)
+    return from_file(found[0])
 
 
 def _of_every_class(project: Project, split: str | None, turn: int) -> list[items.Item]:
@@ -166,19 +147,20 @@ def _answer(given: Given, model: Model, why: bool) -> None:
     from engine.export.predictor import Predictor
 
     predictor = Predictor(model.file)
-    predictor.predict([given.picture])  # the first answer of a session also sets up memory; the second is what it takes
+    predictor.predict([given.opened_by(predictor)])  # the first answer of a session also sets up memory; the second is what it takes
     began = time.perf_counter()
-    answers: list[tuple[str, float]] = predictor.predict([given.picture])[0]
+    picture = given.opened_by(predictor)
+    answers: list[tuple[str, float]] = predictor.predict([picture])[0]
     took_ms = (time.perf_counter() - began) * 1000
     if given.truth is not None and given.truth in predictor.labels:
         right = answers[0][0] == given.truth
         st.badge("Right" if right else "Wrong", icon=":material/check:" if right else ":material/close:", color="green" if right else "orange")
     st.plotly_chart(charts.probability_bars(answers), config={"displayModeBar": False}, key=f"answer-{model.key}", alt=spoken(answers))
-    st.caption(f"{took_ms:.0f} ms on this machine's processor, resizing included")
+    st.caption(f"{took_ms:.0f} ms on this machine's processor, reading the picture included")
     if why:
         label = answers[0][0]
         st.image(
-            heat_over(str(model.file), model.file.stat().st_mtime_ns, given.digest, label, given.picture),
+            heat_over(str(model.file), model.file.stat().st_mtime_ns, given.digest, label, picture),
             caption=f"what made it say “{label}”",
             width="stretch",
         )

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import onnxruntime
@@ -136,13 +136,13 @@ class Predictor:
         """Return what the model sees of a picture: uint8 [H, W, 3]."""
         return for_model(_rgb(picture), asdict(self.preprocessing))
 
-    def open(self, path: Path) -> Image.Image:
-        """Open a picture file exactly as evaluation did.
+    def open(self, source: Path | BinaryIO) -> Image.Image:
+        """Open a picture, a file's path or an open binary file, exactly as evaluation did.
 
         Raises:
             StudioError: if it is gone, damaged or no picture.
         """
-        return open_rgb(path, store_px_of(asdict(self.preprocessing)))
+        return open_rgb(source, store_px_of(asdict(self.preprocessing)))
 
     def run(self, views_NHWC: NDArray[Any]) -> NDArray[np.float32]:
         """Return the probabilities [N, C] of prepared pictures [N, H, W, 3] with values 0..255."""

@@ -40,13 +40,13 @@ def why_dialog(run: Run, item_id: int, others: Sequence[Run] = ()) -> None:
         left.image(picture, caption=f"{item.name} · is {item.label or 'not labelled'}", width="stretch")
         with right:
             for chosen in [run, *others]:
-                explain(of_run(chosen), picture, item.sha256, named=bool(others))
+                explain(of_run(chosen), item.path, item.sha256, named=bool(others))
         st.caption(
             "Parts of the picture are hidden one after another; where hiding makes the model less sure, the map is bright (occlusion, Zeiler and Fergus 2014)."
         )
 
 
-def explain(model: Model, picture: Image.Image, digest: str, *, named: bool) -> None:
+def explain(model: Model, path: Path, digest: str, *, named: bool) -> None:
     """Show one model's heat map and answers for a picture; make its file first where it is absent."""
     if named:
         st.markdown(f"**{model.title}**")
@@ -55,7 +55,9 @@ def explain(model: Model, picture: Image.Image, digest: str, *, named: bool) -> 
         return
     from engine.export.predictor import Predictor
 
-    answers: list[tuple[str, float]] = Predictor(model.file).predict([picture])[0]
+    predictor = Predictor(model.file)
+    picture = predictor.open(path)
+    answers: list[tuple[str, float]] = predictor.predict([picture])[0]
     st.image(
         heat_over(str(model.file), model.file.stat().st_mtime_ns, digest, answers[0][0], picture),
         caption=f"what made it say “{answers[0][0]}”",

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from engine import runs, workspace
+from engine.data import items
 from engine.errors import StudioError
 from engine.export.predictor import Predictor
+from pages.parts.given import Given
 from tests.pages.trained import Trained, trained, trained_home, words  # noqa: F401 (fixtures)
 
 
@@ -19,6 +23,17 @@ def test_the_model_in_the_address_answers_on_a_held_out_picture(trained: Trained
     spec = app.get("plotly_chart")[0].proto.spec
     for label in Predictor(runs.find(trained.first).path("model.onnx")).labels:
         assert label in spec
+
+
+def test_a_held_out_picture_gets_the_answer_that_the_report_counted(trained: Trained) -> None:  # noqa: F811
+    run = runs.find(trained.first)
+    with np.load(run.path("predictions.npz")) as kept:
+        counted = {int(item): row for item, row in zip(kept["item_ids"], kept["probabilities"], strict=True)}
+    predictor = Predictor(run.path("model.onnx"))
+    for item in items.get_items(list(counted)):
+        for source in (item.path, item.path.read_bytes()):
+            given = Given(source, Image.new("RGB", (1, 1)), item.name, "")
+            assert predictor.probabilities([given.opened_by(predictor)])[0] == pytest.approx(counted[item.id], abs=1e-3)
 
 
 def test_two_models_answer_side_by_side(trained: Trained) -> None:  # noqa: F811
