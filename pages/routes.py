@@ -47,7 +47,9 @@ _PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 _UPLOAD = re.compile(r"[0-9a-f]{32}")
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\/]')
 _LONGEST = 60  # letters, which may be four bytes each; file systems take 255 bytes
+_LONGEST_DATA = 200  # bytes; an ONNX file calls its external data by name, so that is changed only where it must be
 _DEEPEST = 8
+_TOGETHER = ("pictures", "onnx")  # purposes that take several files into one upload
 _SPARE_BYTES = 512 << 20
 _PREVIEW_PX = 1024
 _FOREVER = "private, max-age=31536000, immutable"
@@ -62,16 +64,18 @@ def safe_name(name: str) -> str:
     return _safe_part(re.split(r"[/\\]", name)[-1]).lstrip(".") or "file"
 
 
-def _safe_part(part: str) -> str:
+def _safe_part(part: str, longest: int = _LONGEST) -> str:
     """Return one part of a path without what file systems forbid, short enough, and never '.' or '..'."""
     clean = _FORBIDDEN.sub("_", part).rstrip(" .").lstrip(" ")
     stem, dot, suffix = clean.rpartition(".")
+    if len(clean.encode()) <= longest:
+        return clean
     return f"{stem[:_LONGEST]}{dot}{suffix[-16:]}" if stem else clean[:_LONGEST]
 
 
-def _safe_path(name: str) -> str:
+def _safe_path(name: str, longest: int = _LONGEST) -> str:
     """Return a relative path in which every part is safe: a dropped folder keeps its class folders."""
-    parts = [safe for part in name.split("/") if (safe := _safe_part(part))]
+    parts = [safe for part in name.split("/") if (safe := _safe_part(part, longest))]
     return "/".join(parts[-_DEEPEST:]) or "file"
 
 
@@ -120,9 +124,10 @@ async def upload(request: Request) -> Response:
     purpose, earlier = request.query_params.get("purpose", ""), request.query_params.get("upload", "")
     limit = LIMITS.get(purpose)
     folder = workspace.uploads() / (earlier or secrets.token_hex(16))
-    if limit is None or (earlier and (purpose != "pictures" or not _UPLOAD.fullmatch(earlier) or not folder.is_dir())):
+    if limit is None or (earlier and (purpose not in _TOGETHER or not _UPLOAD.fullmatch(earlier) or not folder.is_dir())):
         return _refused(StudioError("this upload is not expected", "Load the page again."), 400)
-    name = _safe_path(request.query_params.get("name", "")) if purpose == "pictures" else safe_name(request.query_params.get("name", ""))
+    given = request.query_params.get("name", "")
+    name = _safe_path(given, _LONGEST if purpose == "pictures" else _LONGEST_DATA) if purpose in _TOGETHER else safe_name(given)
     announced = request.headers.get("content-length", "")
     try:
         _check_room(int(announced) if announced.isdigit() else 0, limit)

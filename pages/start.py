@@ -14,10 +14,10 @@ from engine.models import catalogue
 from engine.recipe import Recipe
 from pages.parts import state as ui
 from pages.parts.backbone_gallery import backbone_gallery, weights_badge
-from pages.parts.drop_zone import drop_zone
 from pages.parts.run_picker import finished_runs, summary
 from pages.parts.text import plain, quoted
 from pages.parts.wording import amount, moment, percent
+from pages.parts.xray import onnx_door
 
 DOORS = {
     "general": ("General architecture", "A network that has seen a million pictures, with a new head for your classes. The right choice for most."),
@@ -161,26 +161,8 @@ def _optimized(project: Project, chosen: catalogue.Start | None) -> None:
 
 def _onnx(project: Project, chosen: catalogue.Start | None) -> None:
     st.header("My ONNX model")
-    if chosen is not None and chosen.door == "onnx":
-        st.markdown(f":material/check_circle: **{plain(chosen.title)}** is chosen.")
-    arrived = drop_zone(
-        key=f"onnx-{project.id}",
-        purpose="onnx",
-        title="Drop an .onnx file here",
-        words="It is copied to this computer's workspace. Nothing in it is executed before it is checked.",
-        accept=[".onnx"],
-        button="Choose an ONNX file",
-    )
-    slot = f"_onnx-{project.id}"
-    if arrived is not None:
-        st.session_state[slot] = {"name": arrived.name, "bytes": arrived.bytes, "upload": arrived.upload}
-    kept = st.session_state.get(slot)
-    if kept:
-        with st.container(border=True):
-            st.markdown(f":material/draft: **{plain(kept['name'])}** · {kept['bytes'] / (1 << 20):.1f} MB has arrived.")
-            st.info(
-                "This version of Graft cannot look into ONNX files yet. Your file is kept; until then, start from another door.", icon=":material/construction:"
-            )
+    with ui.guard():
+        onnx_door(project, chosen, _pick)
 
 
 # ---------------------------------------------------------------- one of my runs

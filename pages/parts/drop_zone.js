@@ -80,6 +80,9 @@ async function take(zone, files) {
   if (!many && data.accept.length && !data.accept.some(end => files[0].name.toLowerCase().endsWith(end))) {
     return show(zone, { fault: `This takes ${data.accept.join(", ")}.` })
   }
+  if (data.needs && !files.some(one => one.name.toLowerCase().endsWith(data.needs))) {
+    return show(zone, { fault: `There is no ${data.needs} file among these.` })
+  }
   zone.busy = true
   const total = files.reduce((sum, one) => sum + one.file.size, 0)
   const sent = new Array(files.length).fill(0)

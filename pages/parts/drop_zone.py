@@ -52,10 +52,17 @@ def drop_zone(
     words: str,
     accept: Sequence[str] = (),
     many: bool = False,
+    needs: str = "",
     button: str = "Choose a file",
 ) -> Upload | None:
-    """Show the zone; return what arrived in this very rerun, else None. `accept` are endings with their dot; `many` takes several files and folders."""
-    data = {"purpose": purpose, "title": title, "words": words, "accept": list(accept), "many": many, "button": button}
+    """Show the zone; return what arrived in this very rerun, else None.
+
+    Args:
+        accept: endings, with their dot, that a single file may have.
+        many: take several files, and folders.
+        needs: an ending that at least one of the files must have.
+    """
+    data = {"purpose": purpose, "title": title, "words": words, "accept": list(accept), "many": many, "needs": needs, "button": button}
     result = _component(key=key, data=data, on_uploaded_change=lambda: None)
     if not result.uploaded:
         return None

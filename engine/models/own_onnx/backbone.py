@@ -68,24 +68,26 @@ def session_of(model: ModelProto | str, threads: int = 0) -> onnxruntime.Inferen
 class _Kept(nn.Module):
     """What both forms share: how pictures go in and how features come out."""
 
-    def __init__(self, cut: Cut, port: Port) -> None:
+    def __init__(self, cut: Cut, port: Port, bgr: bool = False) -> None:
         super().__init__()
-        self.cut, self.port = cut, port
+        self.cut, self.port, self.bgr = cut, port, bgr
         self.num_features = cut.features
         self.pool = Pool(cut.pool)
 
     def arranged(self, images_BCHW: Tensor) -> Tensor:
-        """Bring RGB pictures into the layout and number of channels the network takes."""
+        """Bring RGB pictures into the layout, the order and the number of channels the network takes."""
         if self.port.channels == 1:
             images_BCHW = (images_BCHW * images_BCHW.new_tensor(_GREY).view(1, 3, 1, 1)).sum(1, keepdim=True)
+        elif self.bgr:
+            images_BCHW = images_BCHW.flip(1)
         return images_BCHW.permute(0, 2, 3, 1) if self.port.layout == "NHWC" else images_BCHW
 
 
 class TrainableBackbone(_Kept):
     """The network up to the cut as torch parameters."""
 
-    def __init__(self, model: ModelProto, cut: Cut, port: Port) -> None:
-        super().__init__(cut, port)
+    def __init__(self, model: ModelProto, cut: Cut, port: Port, *, bgr: bool = False) -> None:
+        super().__init__(cut, port, bgr)
         self._proto = up_to(model, cut.value)
         self.graph = ImportedGraph(self._proto, [cut.value])
         learnt = self.graph.stored_values()
@@ -130,8 +132,8 @@ class FrozenFeatures(_Kept):
 
     fingerprint: Tensor
 
-    def __init__(self, model: ModelProto, cut: Cut, port: Port, fixed_batch: int | None = None) -> None:
-        super().__init__(cut, port)
+    def __init__(self, model: ModelProto, cut: Cut, port: Port, fixed_batch: int | None = None, *, bgr: bool = False) -> None:
+        super().__init__(cut, port, bgr)
         self._proto = up_to(model, cut.value)
         self._batch = fixed_batch
         self._session: onnxruntime.InferenceSession | None = None

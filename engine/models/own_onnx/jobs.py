@@ -8,18 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from engine import events
+from engine.models.own_onnx.dropped import Choices
 
 __all__ = ["run_xray"]
 
 
 def run_xray(request: Mapping[str, Any], emit: Callable[[events.Event], None], should_stop: Callable[[], bool]) -> dict[str, Any] | None:
-    """X-ray the file that a job's request names.
+    """X-ray the file that a job's request names, or try choices on it.
 
     Args:
-        request: {"path": the dropped file}.
+        request: {"path": the dropped file}; with "choices" too (see `dropped.Choices`), only they are tried.
 
     Returns:
-        The X-ray (see `engine.models.own_onnx.xray`), or None if asked to stop.
+        The X-ray (see `engine.models.own_onnx.xray`), or what `start.try_choices` says; None if asked to stop.
 
     Raises:
         StudioError: if the file is refused.
@@ -33,6 +34,10 @@ def run_xray(request: Mapping[str, Any], emit: Callable[[events.Event], None], s
 
     path = Path(str(request["path"]))
     _bound_memory(path)
+    if "choices" in request:
+        from engine.models.own_onnx.start import try_choices
+
+        return try_choices(path, Choices.from_json(request["choices"]))
     try:
         return xray(path, report=report)
     except _StopError:

@@ -11,7 +11,8 @@ The id is a hash of the file and its external data. Runs refer to it and a cut b
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -304,13 +305,18 @@ def _parameters(model: ModelProto) -> dict[str, Any]:
     return {"total": sum(item.numel() for item in weights), "tensors": len(weights), "statistics": sum(1 for _ in module.buffers())}
 
 
-def reference(imported: Imported, cut: Cut) -> str:
-    """Return what a model spec calls this backbone: a name that can be a file's, under which the cut is noted."""
-    key = hashlib.sha256(cut.value.encode()).hexdigest()[:8]
+def reference(imported: Imported, cut: Cut, fed: Mapping[str, str] | None = None) -> str:
+    """Return what a model spec calls this backbone: a name that can be a file's, under which the cut is noted.
+
+    Args:
+        fed: what differs from the file in how pictures go in: "layout", "colours" ("bgr").
+    """
+    noted = {"value": cut.value, **fed} if fed else cut.value
+    key = hashlib.sha256((json.dumps(noted, sort_keys=True) if fed else cut.value).encode()).hexdigest()[:8]
     index = imported.folder / "cuts.json"
     rows = workspace.read_json(index) if index.exists() else {}
-    if rows.get(key) != cut.value:
-        workspace.write_json(index, {**rows, key: cut.value})
+    if rows.get(key) != noted:
+        workspace.write_json(index, {**rows, key: noted})
     return f"{PREFIX}{imported.id}-{key}"
 
 
@@ -322,12 +328,14 @@ def load_backbone(name: str) -> torch.nn.Module:
     """
     model_id, _, key = name.removeprefix(PREFIX).partition("-")
     imported = open_imported(model_id)
-    value = workspace.read_json(imported.folder / "cuts.json").get(key, "")
+    noted = workspace.read_json(imported.folder / "cuts.json").get(key, "")
+    value, fed = (noted["value"], noted) if isinstance(noted, dict) else (noted, {})
     row = imported.about["port"]
     if row is None:
         raise StudioError("this network does not take pictures", "Choose a network with one picture input.")
-    port = Port(row["name"], tuple(row["shape"]), row["dtype"], row["kind"], row["layout"])
+    port = Port(row["name"], tuple(row["shape"]), row["dtype"], row["kind"], fed.get("layout", row["layout"]))
+    bgr = fed.get("colours") == "bgr"
     cut, model = imported.cut(value), imported.model
     if imported.about["trainable"]:
-        return TrainableBackbone(model, cut, port)
-    return FrozenFeatures(model, cut, port, imported.about["fixed_batch"])
+        return TrainableBackbone(model, cut, port, bgr=bgr)
+    return FrozenFeatures(model, cut, port, imported.about["fixed_batch"], bgr=bgr)

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import onnx
 import torch
 from onnx import GraphProto, ModelProto, TensorProto, compose
@@ -66,7 +67,7 @@ def write(backbone: TrainableBackbone | FrozenFeatures, head: nn.Module, mean: S
 
 
 def _front(graph: GraphProto, backbone: TrainableBackbone | FrozenFeatures, mean: Sequence[float], std: Sequence[float], fed: str) -> None:
-    """Pixels to what the network takes: scaled, in its layout, grey where it wants grey."""
+    """Pixels to what the network takes: scaled, in its layout and order, grey where it wants grey."""
     shape = (1, 3, 1, 1)
     graph.initializer.append(constant_tensor((255 * torch.tensor(mean)).view(shape).numpy(), "graft/mean"))
     graph.initializer.append(constant_tensor((255 * torch.tensor(std)).view(shape).numpy(), "graft/std"))
@@ -77,6 +78,10 @@ def _front(graph: GraphProto, backbone: TrainableBackbone | FrozenFeatures, mean
         graph.initializer.append(constant_tensor(torch.tensor([0.299, 0.587, 0.114]).view(shape).numpy(), "graft/grey_weight"))
         graph.node.append(make_node("Conv", [last, "graft/grey_weight"], ["graft/grey"], name="graft/grey"))
         last = "graft/grey"
+    elif backbone.bgr:
+        graph.initializer.append(constant_tensor(np.array([2, 1, 0], dtype=np.int64), "graft/order"))
+        graph.node.append(make_node("Gather", [last, "graft/order"], ["graft/bgr"], name="graft/bgr", axis=1))
+        last = "graft/bgr"
     if backbone.port.layout == "NHWC":
         graph.node.append(make_node("Transpose", [last], ["graft/last"], name="graft/last", perm=[0, 2, 3, 1]))
         last = "graft/last"
