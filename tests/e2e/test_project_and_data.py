@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-import time
+import sys
 import urllib.error
 import urllib.request
 import zipfile
@@ -226,18 +226,8 @@ def test_another_site_is_not_answered(studio: Studio, path: str) -> None:
         urllib.request.urlopen(request, timeout=10)
 
 
-def test_the_first_page_is_there_within_three_seconds(studio: Studio) -> None:
-    begun = time.monotonic()
-    with urllib.request.urlopen(studio.url, timeout=10) as answer:
-        assert answer.status == 200
-    assert time.monotonic() - begun < 3
-
-
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
 def test_a_large_upload_goes_to_disk_not_to_memory(page: Page, studio: Studio, tmp_path: Path) -> None:
-    import psutil
-
-    assert studio.process is not None
-    process = psutil.Process(studio.process.pid)
     _new_project(page, "Large")
     page.get_by_test_id("stSidebarNavLink").filter(has_text="Data").click()
     _settled(page, "/data")
@@ -246,7 +236,15 @@ def test_a_large_upload_goes_to_disk_not_to_memory(page: Page, studio: Studio, t
     with zipfile.ZipFile(large, "w", zipfile.ZIP_STORED) as archive:
         archive.write(tmp_path / "a" / "1.jpg", "a/1.jpg")
         archive.writestr("padding.bin", bytes(1 << 20) * 120)
-    before = process.memory_info().rss
+    assert studio.process is not None
+    memory = Path(f"/proc/{studio.process.pid}")
+    (memory / "clear_refs").write_text("5")  # Linux then forgets the most that the server ever had
+    before = _peak_bytes(memory)
     page.locator("input.files").set_input_files(str(large))
     expect(page.get_by_role("button", name="Import 1 picture")).to_be_visible(timeout=60_000)
-    assert process.memory_info().rss - before < 60 << 20
+    assert _peak_bytes(memory) - before < large.stat().st_size // 3
+
+
+def _peak_bytes(process: Path) -> int:
+    """Return the most memory that a process has had, however shortly."""
+    return int(re.findall(r"VmHWM:\s+(\d+) kB", (process / "status").read_text())[0]) * 1024

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import re
+import shutil
 import time
 from pathlib import Path
 
@@ -84,11 +86,14 @@ def test_a_file_over_the_limit_leaves_nothing(home: Path, monkeypatch: pytest.Mo
     assert not list(workspace.uploads().iterdir())
 
 
-def test_a_file_larger_than_the_disk_is_refused_before_it_is_sent(home: Path) -> None:
-    answer = _upload("big.zip", [], headers={"content-length": str(60 << 30)})
-    if answer.status == 413:
-        assert "left" in answer.json["problem"]
-    assert not [path for path in workspace.uploads().rglob("*") if path.is_file() and path.stat().st_size]
+def test_a_file_larger_than_the_disk_is_refused_before_it_is_sent(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = shutil.disk_usage(home).free
+    monkeypatch.setitem(routes.LIMITS, "pictures", 4 * free)
+    answer = _upload("big.zip", [b"x" * 10], headers={"content-length": str(2 * free)})
+    assert answer.status == 413
+    assert re.search(r"the disk of the workspace has [\d.]+ [GM]B left", answer.json["problem"])
+    assert "Free some space" in answer.json["remedy"]
+    assert not list(workspace.uploads().iterdir())
 
 
 def test_an_upload_that_breaks_off_leaves_nothing(home: Path) -> None:

@@ -9,7 +9,12 @@ import pytest
 from engine import runs, workspace
 from engine.data import projects
 from engine.models import catalogue
+from tests.hub import NAME, Hub
+from tests.hub import hub as hub_fixture
 from tests.pages.opened import button, fine, keys, open_page, words
+from tests.pages.trained import wait_for
+
+hub = hub_fixture
 
 
 @pytest.fixture
@@ -88,7 +93,27 @@ def test_a_download_is_a_job_that_says_why_it_failed(project: projects.Project, 
     button(app, f"pick-{name}").click().run()
     job = next(runs.Run(folder) for folder in (workspace.home() / "jobs").glob("download-*"))
     assert runs.request_of(job)["backbone"] == name
-    runs.stop(job)
+    wait_for(lambda: runs.state(job) not in ("waiting", "running"), 60)
+    app.run()
+    said = app.error[0].value.replace("\\", "")
+    assert said.lower().startswith(f"**{name.lower()}: this computer cannot reach 127.0.0.1 ")
+    assert "Connect to a network and try again" in said
+    assert button(app, f"pick-{name}").label.startswith("Download, ")  # it can be tried again
+
+
+def test_a_finished_download_is_on_this_computer(project: projects.Project, hub: Hub) -> None:
+    app = open_page("start.py", project=project.id)
+    next(one for one in app.text_input if one.key == "backbone-query").set_value(NAME).run()
+    assert "To download" in words(app)
+    button(app, f"pick-{NAME}").click().run()
+    job = next(runs.Run(folder) for folder in (workspace.home() / "jobs").glob("download-*"))
+    wait_for(lambda: runs.state(job) not in ("waiting", "running"), 60)
+    assert runs.state(job) == "finished", job.path("log.txt").read_text()
+    fine(app.run())
+    assert "On this computer" in words(app)
+    assert button(app, f"pick-{NAME}").label == "Choose"
+    button(app, f"pick-{NAME}").click().run()
+    assert projects.get(project.id).start == f"linear/{NAME}"
 
 
 def test_ready_models_can_be_tried_and_retrained(project: projects.Project) -> None:
