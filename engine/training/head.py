@@ -101,6 +101,7 @@ def _solve(head: nn.Module, layer: nn.Linear, lesson: Lesson) -> int | None:
     alike_F = torch.full_like(std_F, float(std_F.square().mean().sqrt().clamp_min(1e-6)))
     each_F = std_F.clamp_min(float(alike_F[0]) * 1e-3)
     best: tuple[float, dict[str, Tensor]] | None = None
+    told: tuple[float, dict[str, float]] = (0.0, {})
     path = _Path(lesson, total=2 * len(STRENGTHS))
     for scale_F in (each_F, alike_F):
         scaled_NF = (lesson.train_NF - mean_F) / scale_F
@@ -116,8 +117,8 @@ def _solve(head: nn.Module, layer: nn.Linear, lesson: Lesson) -> int | None:
             metrics = lesson.metrics(head)
             better = best is None or metrics["loss"] < best[0]
             if better:
-                best = metrics["loss"], copy.deepcopy(head.state_dict())
-            path.report(train_loss, metrics, better)
+                best, told = (metrics["loss"], copy.deepcopy(head.state_dict())), (train_loss, metrics)
+            path.report(*told, better)
             losses.append(metrics["loss"])
             if len(losses) - int(np.argmin(losses)) > _PATIENCE:
                 break
@@ -127,10 +128,15 @@ def _solve(head: nn.Module, layer: nn.Linear, lesson: Lesson) -> int | None:
 
 
 class _Path:
-    """Walks along the strengths, counting steps and reporting."""
+    """Walks along the strengths, counting steps and reporting.
+
+    What it reports is the best so far: the search starts anew from nothing for the second scaling, and whoever looks on would
+    otherwise see a curve leap up although the model that is kept only ever gets better.
+    """
 
     def __init__(self, lesson: Lesson, total: int) -> None:
         self.step = 0
+        self._lowest = float("inf")
         self._lesson, self._total, self._tried = lesson, total, 0
         weights = lesson.weights()
         self._weights_N = None if weights is None else torch.from_numpy(weights).float()
@@ -160,14 +166,15 @@ class _Path:
             loss = float(optimizer.step(closure).detach())  # type: ignore[union-attr]
             _check(loss)
             self.step += 1
-            self._lesson.emit(Step(phase="head", step=self.step, steps=self.step + self._lesson.steps_later, loss=loss))
+            self._lowest = min(self._lowest, loss)
+            self._lesson.emit(Step(phase="head", step=self.step, steps=self.step + self._lesson.steps_later, loss=self._lowest))
             if previous - loss < _SETTLED * max(1.0, abs(loss)):
                 break
             previous = loss
         return loss
 
     def report(self, train_loss: float, metrics: dict[str, float], best: bool) -> None:
-        """Say what one strength gave."""
+        """Say how good the best head is after one more strength."""
         self._tried += 1
         now = time.monotonic()
         shown: dict[str, float | None] = {**metrics}

@@ -40,6 +40,14 @@ def test_the_linear_head_is_at_least_as_good_as_scikit_learns():
     assert given.metrics(layer)["loss"] == pytest.approx(min(event.metrics["loss"] for event in events if isinstance(event, Epoch)), rel=1e-3)
 
 
+def test_what_it_reports_never_leaps_back():
+    given, _, events = lesson()
+    head.learn(TASK.build_head("linear", 64, 10, 0.0), given)
+    for told in ([event.loss for event in events if isinstance(event, Step)], [event.metrics["loss"] for event in events if isinstance(event, Epoch)]):
+        assert len(told) > len(head.STRENGTHS)
+        assert told == sorted(told, reverse=True)
+
+
 def test_it_finds_the_optimum_of_one_strength():
     given, data, _ = lesson()
     varying = data[:300][:, data[:300].std(0) > 0]
