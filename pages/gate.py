@@ -94,7 +94,7 @@ class Gate:
         if scope["type"] == "websocket":
             await receive()
             return await send({"type": "websocket.close", "code": 4401})
-        return await refusal(scope, receive, send)
+        return await refusal(scope, receive, _with_headers(send))
 
     def _refusal(self, scope: Scope, headers: dict[str, str]) -> PlainTextResponse | RedirectResponse | None:
         if _needs_token(scope):

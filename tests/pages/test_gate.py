@@ -71,8 +71,22 @@ def test_the_websocket_is_gated_too(home, monkeypatch: pytest.MonkeyPatch) -> No
     assert (refused.headers["type"], refused.status) == ("websocket.close", 4401)
 
 
-def test_answers_carry_the_headers_that_keep_other_sites_out(home) -> None:
-    headers = ask("/graft/plotly.js").headers
-    assert headers["x-content-type-options"] == "nosniff"
-    assert headers["cross-origin-resource-policy"] == "same-origin"
-    assert headers["x-frame-options"] == "SAMEORIGIN"
+@pytest.mark.parametrize(
+    ("path", "more", "status"),
+    [
+        ("/graft/plotly.js", {}, 200),
+        ("/graft/image/999/96", {}, 404),
+        ("/graft/download/run-x/model.onnx", {}, 404),
+        ("/graft/nothing", {}, 404),
+        ("/graft/plotly.js", {"headers": {"origin": "https://evil.example"}}, 403),
+        ("/graft/plotly.js", {"headers": {"host": "evil.example"}}, 421),
+        ("/graft/plotly.js", {"server": LAN}, 401),
+    ],
+)
+def test_every_answer_carries_the_headers_that_keep_other_sites_out(home, path: str, more, status: int) -> None:
+    answer = ask(path, **more)
+    assert answer.status == status
+    assert answer.headers["x-content-type-options"] == "nosniff"  # a browser takes a download for what we say it is, never for a page
+    assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+    assert answer.headers["x-frame-options"] == "SAMEORIGIN"
+    assert answer.headers["referrer-policy"] == "same-origin"

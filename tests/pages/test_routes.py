@@ -8,6 +8,7 @@ import re
 import shutil
 import time
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from PIL import Image
@@ -160,9 +161,9 @@ def test_plotly_comes_from_the_installed_package(home: Path) -> None:
 # ---------------------------------------------------------------- downloads
 
 
-def _run(home: Path):
+def _run(home: Path, name: str = 'my "best" run'):
     project = projects.create("Runs")
-    run = runs.create_run(project.id, Recipe(name='my "best" run'), {"id": "v", "items": []})
+    run = runs.create_run(project.id, Recipe(name=name), {"id": "v", "items": []})
     run.path("model.onnx").write_bytes(b"onnx")
     return run
 
@@ -173,6 +174,27 @@ def test_a_runs_files_come_by_name(home: Path) -> None:
     assert (answer.status, answer.body) == (200, b"onnx")
     assert "attachment" in answer.headers["content-disposition"]
     assert '"best"' not in answer.headers["content-disposition"]
+
+
+@pytest.mark.parametrize("name", ['"; filename=evil.html', "a\r\nSet-Cookie: x=1", "../../../evil.sh", "<script>", "été 日本", "..", "x" * 500])
+def test_no_name_of_a_run_leads_out_of_a_download_header(home: Path, name: str) -> None:
+    run = _run(home, name)
+    answer = ask(f"/graft/download/{run.id}/model.onnx")
+    disposition = answer.headers["content-disposition"]
+    assert answer.status == 200
+    assert disposition.startswith("attachment; filename")
+    assert not set("\r\n<>/\\") & set(disposition)
+    assert disposition.count('"') in (0, 2)
+    assert unquote(disposition).rstrip('"').endswith("-model.onnx")
+    assert "set-cookie" not in answer.headers
+
+
+def test_what_is_no_picture_never_comes_by_the_picture_routes(item: items.Item) -> None:
+    item.path.write_bytes(b"<html><script>alert(1)</script></html>")
+    answer = ask(f"/graft/image/{item.id}/96")
+    assert answer.status == 404
+    assert answer.headers["content-type"] == "application/json"
+    assert b"script" not in answer.body
 
 
 @pytest.mark.parametrize("name", ["last.safetensors", "lock", "nothing.onnx", "..", "../recipe.json", "report.json"])
