@@ -28,10 +28,11 @@ from benchmarks import photographs
 
 PEERS = ("graft", "torchvision", "fastai", "ultralytics")
 MODELS = {"resnet18": "resnet18", "mobilenetv3_small_100": "mobilenet_v3_small", "efficientnet_lite0": "tf_efficientnet_lite0"}
-"""Graft's name -> torchvision's, or timm's where torchvision has none (ultralytics then cannot take part)."""
+"""Graft's name -> torchvision's, or timm's where torchvision has none."""
 _REPOSITORY = Path(__file__).resolve().parent.parent
 _ENVIRONMENT = _REPOSITORY / ".bench-env"
 _BATCH, _SIZE, _WORKERS = 32, 224, 2
+_ULTRALYTICS = "yolo11n-cls.yaml"
 
 
 def environment() -> Path:
@@ -105,16 +106,26 @@ def by_fastai(data: Path, name: str, epochs: int) -> list[float]:
 
 
 def by_ultralytics(data: Path, name: str, epochs: int) -> list[float]:
-    """Train with ultralytics' classification trainer."""
+    """Train with ultralytics' classification trainer, its own network replaced by the one that is compared."""
+    import torch
     from ultralytics.models.yolo.classify import ClassificationTrainer
+    from ultralytics.nn.tasks import ClassificationModel
 
     speeds: list[float] = []
-    state = {"began": 0.0, "seen": 0}
+    state = {"began": 0.0}
     options: dict[str, Any] = {
-        "model": name, "data": str(data), "epochs": epochs, "batch": _BATCH, "imgsz": _SIZE, "device": "cpu", "workers": _WORKERS,
+        "model": _ULTRALYTICS, "data": str(data), "epochs": epochs, "batch": _BATCH, "imgsz": _SIZE, "device": "cpu", "workers": _WORKERS,
         "pretrained": False, "amp": False, "val": False, "plots": False, "save": False, "verbose": False, "project": str(data / "out"),
     }  # fmt: skip
-    trainer = ClassificationTrainer(overrides=options)
+
+    class Trainer(ClassificationTrainer):
+        def setup_model(self) -> None:
+            whole, inner = ClassificationModel(_ULTRALYTICS, nc=self.data["nc"], verbose=False), network(name, self.data["nc"])
+            inner.f, inner.i, inner.type = -1, 0, name
+            whole.model, whole.save = torch.nn.Sequential(inner), []
+            self.model = whole
+
+    trainer = Trainer(overrides=options)
     pictures = sum(1 for path in (data / "train").rglob("*") if path.is_file())
     trainer.add_callback("on_train_epoch_start", lambda _: state.update(began=time.perf_counter()))
     trainer.add_callback("on_train_epoch_end", lambda _: speeds.append(pictures / (time.perf_counter() - state["began"])))
@@ -234,8 +245,6 @@ def main() -> int:
         for _ in range(1 if given.quick else given.rounds):
             for model in given.models:
                 for peer in given.peers:
-                    if peer == "ultralytics" and MODELS[model].startswith("tf_"):
-                        continue
                     rows.append(child(peer, model, data, 2 if given.quick else 4))
                     print(rows[-1], file=sys.stderr, flush=True)
     found, met = summary(rows)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import platform
+from collections.abc import Iterator
 
 import psutil
 import torch
 
-__all__ = ["cpu_name", "has_bf16", "prepare", "usable_cores"]
+__all__ = ["cpu_name", "fewer_threads", "has_bf16", "prepare", "usable_cores"]
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 _TOP_PAD_BYTES = 64 * 2**20
@@ -31,6 +33,17 @@ def prepare(threads: int) -> None:
     if torch.cuda.is_available():
         torch.set_float32_matmul_precision("high")
         torch.backends.cudnn.benchmark = True
+
+
+@contextlib.contextmanager
+def fewer_threads(threads: int) -> Iterator[None]:
+    """Compute with at most this many threads for a while: what is done in microseconds gains nothing from sharing, and waits on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(min(threads, before))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def usable_cores() -> int:
