@@ -71,7 +71,8 @@ def _chosen_line(project: Project, chosen: catalogue.Start | None) -> None:
 def _doors(project: Project, chosen: catalogue.Start | None) -> str:
     """Show the doors as picture cards; return the open one."""
     slot = f"_door-{project.id}"
-    opened = st.session_state.get(slot, chosen.door if chosen else "general")
+    named = st.query_params.get("door", "")  # so that a reload shows the same one
+    opened = st.session_state.get(slot, named if named in DOORS else chosen.door if chosen else "general")
     with st.grid(4, min_column_width=150, gap="small"):
         for key, (title, words) in DOORS.items():
             with st.container(border=True, height="stretch", gap="small", key=f"door-{key}"):
@@ -85,10 +86,14 @@ def _doors(project: Project, chosen: catalogue.Start | None) -> str:
                     type="primary" if key == opened else "secondary",
                     icon=":material/arrow_downward:" if key == opened else None,
                     width="stretch",
-                    on_click=st.session_state.__setitem__,
+                    on_click=_open,
                     args=(slot, key),
                 )
     return str(opened)
+
+
+def _open(slot: str, door: str) -> None:
+    st.session_state[slot] = st.query_params["door"] = door
 
 
 def _pick(project: Project, start: str) -> None:
