@@ -37,6 +37,10 @@ def said_shape(shape: Sequence[int | None]) -> str:
     return " × ".join("any" if size is None else f"{size:,}" for size in inner) if inner else "one value"
 
 
+def _tight(shape: Sequence[int | None]) -> str:
+    return said_shape(shape).replace(" × ", "×")
+
+
 def _size(count: int) -> str:
     return f"{count / (1 << 30):.1f} GB" if count >= 1 << 30 else f"{count / (1 << 20):.1f} MB"
 
@@ -52,8 +56,8 @@ def facts(found: Mapping[str, Any]) -> None:
     """Show what the network is as a row of figures, and its inputs and outputs by name."""
     first, given = found["inputs"][:1], found["outputs"][:1]
     figures = [
-        ("Takes", said_shape(first[0]["shape"]) if first else "nothing", "The shape of one input: for a picture its channels, height and width."),
-        ("Gives", said_shape(given[0]["shape"]) if given else "nothing", "The shape of what it answers, before its old head is cut off."),
+        ("Takes", _tight(first[0]["shape"]) if first else "nothing", "The shape of one input: for a picture its channels, height and width."),
+        ("Gives", _tight(given[0]["shape"]) if given else "nothing", "The shape of what it answers, before its old head is cut off."),
         ("Weights", _weights(found), "The numbers that learn, in millions (M)."),
         ("Steps", f"{found['nodes']:,}", "Operators in the file: convolutions, additions and so on."),
         ("Opset", str(found["opset"]), "The version of the ONNX language the file is written in."),

@@ -3,8 +3,9 @@
     projects/<id>/models/<key>/files/...          what was dropped: the model, and its external data beside it
     projects/<id>/models/<key>/<name>.xray.json   what the X-ray found
     projects/<id>/models/<key>/<name>.draft.json  what the user is choosing
-    projects/<id>/models/<key>/used-<hash>/...    the same files (links) with the choices beside them: what a recipe names.
-                                                  Never changed, so that a run means the same tomorrow.
+    projects/<id>/models/<key>/used-<hash>/<name> what a recipe names: there is no such file, only <name>.choices.json beside it, which
+                                                  says which file is meant and with which choices. Never changed, so that a run
+                                                  means the same tomorrow. (No links: onnx refuses external data with two names.)
 
 How choices are used is `engine.models.own_onnx.start`'s business.
 """
@@ -24,7 +25,7 @@ from typing import Any
 from engine import workspace
 from engine.errors import StudioError
 
-__all__ = ["Choices", "Dropped", "choices_of", "keep", "list_dropped"]
+__all__ = ["Choices", "Dropped", "choices_of", "file_of", "keep", "list_dropped"]
 
 _LAYOUTS = ("", "NCHW", "NHWC")
 _COLOURS = ("rgb", "bgr")
@@ -110,8 +111,30 @@ def choices_of(path: Path) -> Choices:
     Raises:
         StudioError: if what lies there makes no sense.
     """
+    return _meant(path)[1]
+
+
+def file_of(path: Path) -> Path:
+    """Return the file that a starting point means: itself, or the one its choices name.
+
+    Raises:
+        StudioError: if what lies beside it makes no sense.
+    """
+    return _meant(path)[0]
+
+
+def _meant(path: Path) -> tuple[Path, Choices]:
     side = _sidecar(path)
-    return Choices.from_json(_read(side) or {"mean": None}) if side.exists() else Choices()
+    if path.exists() or not side.exists():
+        return path, Choices()
+    row = _read(side)
+    if not isinstance(row, dict) or not isinstance(row.get("file"), str):
+        raise StudioError("the choices kept beside the ONNX file cannot be read", "Choose them again on the Start page.")
+    folder = path.parent.parent / "files"
+    file = folder / row["file"]
+    if ".." in Path(row["file"]).parts or not file.is_relative_to(folder):
+        raise StudioError("the choices name a file outside their own folder", "Choose them again on the Start page.")
+    return file, Choices.from_json(row)
 
 
 @dataclass(frozen=True)
@@ -166,37 +189,27 @@ class Dropped:
         workspace.write_json(self.folder / f"{self._called}.draft.json", choices.to_json())
 
     def use(self, choices: Choices) -> Path:
-        """Fix the choices and return the file that a starting point names.
+        """Fix the choices and return what a starting point names (see the top of this module).
 
         Raises:
             StudioError: if a choice makes no sense.
         """
         choices.check()
-        told = json.dumps([self._called, choices.to_json()], sort_keys=True)
-        target = self.folder / f"used-{hashlib.sha256(told.encode()).hexdigest()[:10]}"
-        if not target.exists():
-            beside = target.with_name(f"{target.name}.part")
-            shutil.rmtree(beside, ignore_errors=True)
-            shutil.copytree(self.path.parent, beside, copy_function=_link)
-            workspace.write_json(_sidecar(beside / self.path.name), choices.to_json())
-            beside.rename(target)
-        return target / self.path.name
+        row = {"file": self.path.relative_to(self.folder / "files").as_posix(), **choices.to_json()}
+        folder = self.folder / f"used-{hashlib.sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()[:10]}"
+        folder.mkdir(exist_ok=True)
+        named = folder / self.path.name
+        if not _sidecar(named).exists():
+            workspace.write_json(_sidecar(named), row)
+        return named
 
     def owns(self, start: str) -> bool:
         """Tell whether a starting point is this file, with whatever choices."""
         return Path(start).name == self.name and Path(start).is_relative_to(self.folder)
 
     def remove(self) -> None:
-        """Take it off the list. What starting points name stays, or runs could not be repeated."""
+        """Take it off the list. What starting points name stays, and so does what the X-ray imported: runs can be repeated."""
         shutil.rmtree(self.folder / "files", ignore_errors=True)
-
-
-def _link(source: str, target: str) -> None:
-    """A second name for the same bytes; a copy where the file system knows no such thing."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
 
 
 def _models(project_id: str) -> Path:

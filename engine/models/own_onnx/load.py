@@ -81,7 +81,12 @@ def read(path: Path, *, weights: bool = True) -> ModelProto:
         if tensor.data_location == TensorProto.EXTERNAL:
             _check_external(tensor, path.parent)
     if weights:
-        onnx.load_external_data_for_model(model, str(path.parent))
+        try:
+            onnx.load_external_data_for_model(model, str(path.parent))
+        except (onnx.checker.ValidationError, OSError, ValueError) as error:  # such as a hard link: onnx fears what it may lead to
+            raise refuse(
+                f"the weights beside {path.name} cannot be read ({str(error)[:200]})", "Copy the model and its external data, and drop the copies."
+            ) from error
     sort(model.graph)
     return model
 

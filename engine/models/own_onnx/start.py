@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from engine.errors import StudioError
-from engine.models.own_onnx.dropped import Choices, choices_of
+from engine.models.own_onnx.dropped import Choices, choices_of, file_of
 from engine.models.own_onnx.library import import_file, load_backbone, reference
 
 __all__ = ["settings_of", "try_choices"]
@@ -25,11 +25,11 @@ def settings_of(path: Path, cut: str = "", image_size: int = 0, choices: Choices
     Raises:
         StudioError: if the file is refused, takes no pictures, or cannot be cut or fed so.
     """
-    found = import_file(path)
+    chosen = choices_of(path) if choices is None else choices
+    found = import_file(file_of(path))
     preparation = found.preparation
     if preparation is None:
         raise StudioError(f"{path.name} does not take one picture as its only input", "Choose a network that does; others cannot learn from pictures.")
-    chosen = choices_of(path) if choices is None else choices
     fed = {"layout": chosen.layout} if chosen.layout not in ("", preparation.layout) else {}
     fed |= {"colours": chosen.colours} if chosen.colours != "rgb" else {}
     name = reference(found, found.cut(cut or chosen.cut), fed)
