@@ -14,7 +14,9 @@ from engine.models import catalogue
 from engine.recipe import Recipe
 from pages.parts import state as ui
 from pages.parts.backbone_gallery import backbone_gallery, weights_badge
+from pages.parts.form import changed_values, settings_fields
 from pages.parts.run_picker import finished_runs, summary
+from pages.parts.setup import chosen_goal, form_key
 from pages.parts.text import plain, quoted
 from pages.parts.wording import amount, moment, percent
 from pages.parts.xray import onnx_door
@@ -27,6 +29,7 @@ DOORS = {
 }
 PICTURES = Path(__file__).resolve().parent.parent / "assets" / "doors"
 RUNS_SHOWN = 12
+DEPTHS = ("freeze_depth", "reuse_depth")
 
 
 def main() -> None:
@@ -41,7 +44,9 @@ def main() -> None:
     rooms: dict[str, Callable[[Project, catalogue.Start | None], None]] = {"general": _general, "optimized": _optimized, "onnx": _onnx, "run": _runs}
     rooms[door](project, chosen)
     start = project.start or Recipe().start
-    ui.shell_command(f"python -m engine starts --task {project.task}\npython -m engine train --project {quoted(project.name)} --start {quoted(start)}")
+    ui.shell_command(
+        f"python -m engine starts --task {project.task}\npython -m engine train --project {quoted(project.name)} --start {quoted(start)}{_set_words(project)}"
+    )
     return None
 
 
@@ -179,7 +184,10 @@ def _runs(project: Project, chosen: catalogue.Start | None) -> None:
     listed.sort(key=lambda pair: pair[1].id, reverse=True)
     if not listed:
         return ui.empty("history", "No finished run yet", "Train a model first; then the next one can start from what it learned.", "train.py", "Go to Train")
-    st.caption("How much of it is reused, and how much stays frozen, is set on the Train page under Expert settings, The model.")
+    if chosen is not None and chosen.door == "run":
+        _depths(project, chosen)
+    else:
+        st.caption("Choose one; then say how much of it is reused, and how much of that stays as it is.")
     with st.grid("auto", min_column_width=250, gap="small"):
         for other, run in listed[:RUNS_SHOWN]:
             row, key = summary(run), f"run:{run.id}"
@@ -194,6 +202,18 @@ def _runs(project: Project, chosen: catalogue.Start | None) -> None:
     if len(listed) > RUNS_SHOWN:
         st.caption(f"The newest {RUNS_SHOWN} of {amount(len(listed), 'run')} are shown.")
     return None
+
+
+def _depths(project: Project, chosen: catalogue.Start) -> None:
+    """Let the user say how much of a run is taken over and how deep it is frozen; the Train page shows the same two settings."""
+    with st.container(border=True, key="depths"):
+        st.markdown(f":material/check_circle: Going on from **{plain(chosen.title)}**")
+        settings_fields(form_key(project), chosen_goal(project), DEPTHS)
+
+
+def _set_words(project: Project) -> str:
+    changed = changed_values(form_key(project))
+    return "".join(f" --set {key}={changed[key]:g}" for key in DEPTHS if key in changed)
 
 
 main()

@@ -7,6 +7,7 @@ A setting that differs from the chosen preset says so and offers the way back.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
@@ -15,7 +16,7 @@ from engine.errors import StudioError
 from engine.recipe import GROUPS, PRESETS, Recipe, Setting, recipe_from, settings
 from pages.parts.state import show_error
 
-__all__ = ["changed_values", "recipe_of", "reset", "set_value", "settings_form", "title_of_option"]
+__all__ = ["changed_values", "recipe_of", "reset", "set_value", "settings_fields", "settings_form", "title_of_option"]
 
 _OPTIONS = {
     "head_then_all": "Head, then all",
@@ -81,6 +82,14 @@ def settings_form(key: str, preset: str, task: str = "image-classification") -> 
         if box.open:
             _expert(key, preset, expert)
     return changed_values(key)
+
+
+def settings_fields(key: str, preset: str, names: Sequence[str]) -> None:
+    """Show a few settings of the form of that key on another page: what is changed here is changed there."""
+    with st.grid("auto", min_column_width=240, gap="medium"):
+        for row in settings():
+            if row.key in names:
+                _field(key, preset, row)
 
 
 def _expert(key: str, preset: str, rows: list[Setting]) -> None:

@@ -13,7 +13,7 @@ from engine.data.projects import Project
 from engine.recipe import PRESETS, Recipe, settings
 from engine.training.preview import variations
 
-__all__ = ["form_key", "goal_cards", "preview"]
+__all__ = ["chosen_goal", "form_key", "goal_cards", "preview"]
 
 _ICONS = {"quick": "bolt", "balanced": "balance", "best": "workspace_premium"}
 _PREVIEW_PX = 160
@@ -25,10 +25,18 @@ def form_key(project: Project) -> str:
     return f"train-{project.id}"
 
 
+def _goal_slot(project: Project) -> str:
+    return f"_goal-{project.id}"
+
+
+def chosen_goal(project: Project) -> str:
+    """Return the goal that the user chose in a project, or the usual one."""
+    return str(st.session_state.get(_goal_slot(project), "balanced"))
+
+
 def goal_cards(project: Project) -> str:
     """Show the three goals as cards; return the chosen one."""
-    slot = f"_goal-{project.id}"
-    chosen: str = st.session_state.get(slot, "balanced")
+    slot, chosen = _goal_slot(project), chosen_goal(project)
     for column, (key, preset) in zip(st.columns(3), PRESETS.items(), strict=True):
         with column, st.container(border=True, height="stretch", key=f"goal-card-{key}"):
             st.markdown(f"#### :material/{_ICONS.get(key, 'flag')}: {preset.title}")

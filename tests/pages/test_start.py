@@ -12,9 +12,10 @@ from engine.models import catalogue
 from tests.hub import NAME, Hub
 from tests.hub import hub as hub_fixture
 from tests.pages.opened import button, fine, keys, open_page, words
-from tests.pages.trained import wait_for
+from tests.pages.trained import Trained, trained_home, wait_for  # noqa: F401 (fixture)
+from tests.pages.trained import trained as trained_fixture
 
-hub = hub_fixture
+hub, trained = hub_fixture, trained_fixture
 
 
 @pytest.fixture
@@ -136,6 +137,19 @@ def test_without_a_finished_run_the_fourth_door_leads_to_train(project: projects
     app = open_page("start.py", project=project.id)
     button(app, "open-run").click().run()
     assert "No finished run yet" in words(app)
+
+
+def test_how_much_of_a_run_is_reused_and_frozen_is_set_where_it_is_chosen(trained: Trained) -> None:
+    app = trained.open("start.py")
+    button(app, "open-run").click().run()
+    button(app, f"pick-{trained.first}").click().run()
+    assert projects.get(trained.project_id).start == f"run:{trained.first}"
+    slider = {one.label: one for one in app.slider}
+    slider["Reused share of an earlier run"].set_value(0.5).run()
+    assert "--set reuse_depth=0.5" in words(app)
+    app.switch_page("train.py").run()  # the same two settings, in the whole form
+    assert "--set reuse_depth=0.5" in words(fine(app))
+    projects.set_start(trained.project_id, "")
 
 
 def test_a_starting_point_that_is_gone_is_said(project: projects.Project) -> None:
