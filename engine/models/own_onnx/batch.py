@@ -116,6 +116,8 @@ class _Mending:
         self.targets: dict[str, list[int]] = {}
         self.expanded: list[tuple[str, int, int, str]] = []
         self.ranks: dict[str, int] = {}
+        self.inner: set[str] = set()
+        """Values in which the picture's number runs fastest along its axis (token 0 of each picture, then token 1 ...)."""
 
     def _values(self, inputs: Sequence[Tensor]) -> dict[str, Any]:
         return {**dict(zip(self.module.input_names, inputs, strict=True)), **self.module._constants, **self.module.stored_values()}
@@ -160,6 +162,8 @@ class _Mending:
             elif node.op in ("LSTM", "GRU", "RNN"):
                 arguments = self._states(step, arguments)
             self._step(step, values, arguments)
+            if node.op != "Reshape" and self.inner.intersection(node.inputs):
+                self.inner.update(name for name in node.outputs if name)
             for name in step.free:
                 values.pop(name, None)
 
@@ -172,7 +176,9 @@ class _Mending:
         if axis is None or len(node.inputs) < 2:
             return arguments
         target = ints(arguments[1])
-        goal = _grown(before, after, axis)
+        goal, inner = _grown(before, after, axis, self.batch, node.inputs[0] in self.inner)
+        if inner:
+            self.inner.add(node.outputs[0])
         if goal is None:
             raise OperatorError(f"Reshape at '{node.name}' mixes the pictures of a batch")
         ratio = now[axis] // before[axis]
@@ -269,10 +275,25 @@ class _Mending:
         ]
 
 
-def _grown(before: Shape, after: Shape, axis: int) -> int | None:
-    """The axis of a reshaped tensor that grows where `axis` of the original does: the one with the same stride."""
-    stride = math.prod(before[axis:])
-    return next((i for i in range(len(after)) if math.prod(after[i:]) == stride), None)
+def _grown(before: Shape, after: Shape, axis: int, batch: int, inner: bool) -> tuple[int | None, bool]:
+    """Find the axis of a reshaped tensor that grows where `axis` of the original does.
+
+    Memory order tells: what lies inside one step of the batch is as long before as after. The batch may get an axis of its
+    own, become the outer part of one (picture 0's windows, then picture 1's), or the inner part (each token, picture by picture).
+
+    Returns:
+        The axis, or None; and whether the batch is the inner part of it.
+    """
+    step = math.prod(before[axis + 1 :]) if inner else math.prod(before[axis:]) // batch
+    inside = [math.prod(after[i + 1 :]) for i in range(len(after))]
+    own = [i for i, size in enumerate(after) if size == batch and inside[i] == step]
+    if own:
+        return own[0], False
+    outer = [i for i, size in enumerate(after) if size * inside[i] == step * batch]
+    within = [i for i in range(len(after)) if inside[i] == step]
+    if outer and (outer[0] < len(after) - 1 or not within):
+        return outer[0], False
+    return (within[0], True) if within else (None, False)
 
 
 def _resolved(target: Sequence[int], shape: Shape) -> list[int] | None:

@@ -208,6 +208,8 @@ def find_cuts(model: ModelProto, shapes: Shapes) -> Cuts:
         found = _classifier_cut(main, shape, makers, data, shapes)
     elif dense and not several:
         found = _dense_cut(main, makers, data, shapes)
+    if found is None and not several:
+        found = _two_heads(graph, main, shape, makers, data)
     if found is None and (several or any(node.op_type == "NonMaxSuppression" for node in graph.node)):
         found = _shared_cut(graph, shapes)
     if found is None:
@@ -245,6 +247,24 @@ def _classifier_cut(main: str, shape: tuple[int, ...], makers: Mapping[str, Node
         "classification",
         count,
     )
+
+
+def _two_heads(graph: GraphProto, main: str, shape: tuple[int, ...], makers: Mapping[str, NodeProto], data: set[str]) -> tuple[str, str, str, int] | None:
+    """Two heads whose scores are added up (a distilled classifier, a low and a high resolution): cut before they part."""
+    end = _back(main, makers, data, (*_SEEN_THROUGH, *_ENLARGING))
+    for _ in range(2):
+        node = makers.get(end)
+        parts = [name for name in node.input if name in data] if node is not None and node.op_type in ("Add", "Mean", "Sum") else []
+        layers = [_last_layer(_back(name, makers, data, (*_SEEN_THROUGH, *_ENLARGING)), makers, data) for name in parts]
+        if len(layers) == 2 and all(layers):
+            seams = threads(graph, [main])
+            inner = {name for other in needed_nodes(graph, [layers[0][1], layers[1][1]]) for name in other.output}  # type: ignore[index]
+            shared = [name for name in seams if name in inner or name in (layers[0][1], layers[1][1])]  # type: ignore[index]
+            made_for = "segmentation" if len(shape) == 4 and shape[2] * shape[3] > 4 else "classification"
+            words = f"two heads add up to the {shape[1]} scores the network gives out; what both read is kept"
+            return (shared[-1], words, made_for, shape[1]) if shared else None
+        end = _back(parts[0], makers, data, _SEEN_THROUGH) if len(parts) == 1 else end
+    return None
 
 
 def _dense_cut(main: str, makers: Mapping[str, NodeProto], data: set[str], shapes: Shapes) -> tuple[str, str, str, int] | None:

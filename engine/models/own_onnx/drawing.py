@@ -17,12 +17,18 @@ __all__ = ["draw", "summary"]
 _MOST_DRAWN = 6000
 """Past so many nodes only blocks are drawn."""
 
+_MOST_WRAPPED = 3
+"""So many outer levels of names are looked behind for blocks."""
+
+_WRAPPER = 0.8
+"""A block with more than this share of the nodes is a wrapper."""
+
 _LAYERS = ("Attention", "Conv", "ConvTranspose", "Gemm", "GRU", "LSTM", "MatMul", "RNN", "Gather")
 
 
 def _own_path(node: NodeProto) -> list[str]:
     levels = [part for part in node.name.split("/") if part]
-    kept = [level for level, after in zip(levels, [*levels[1:], ""], strict=True) if not after.startswith(f"{level}.")]
+    kept = [level for level, after in zip(levels, [*levels[1:], ""], strict=False) if not after.startswith(f"{level}.")]
     return kept[:-1]
 
 
@@ -37,8 +43,11 @@ def _block(path: Sequence[str]) -> str:
 
 def _blocks(graph: GraphProto) -> list[str]:
     """The block of each node: by the names the exporter gave, else by the seams all of the network flows through."""
-    named = [_block(_own_path(node)) for node in graph.node]
-    if len(set(named)) > 3:
+    paths = [_own_path(node) for node in graph.node]
+    for wrapped in range(_MOST_WRAPPED):  # 'model/layer1.0/conv1': a wrapper round all of it is no block
+        named = [_block(path[wrapped:] or path) for path in paths]
+        if len(set(named)) <= 3 or collections.Counter(named).most_common(1)[0][1] > _WRAPPER * len(named):
+            continue
         last = "start"
         filled = []
         for name in named:

@@ -14,6 +14,7 @@ import onnx
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, inliner, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from engine.models.own_onnx.cut import data_values
 from engine.models.own_onnx.load import graphs
 from engine.models.own_onnx.quantised import dequantise
 from engine.models.own_onnx.roles import FLOATS, reads
@@ -132,9 +133,9 @@ def _without_quantising(done: Prepared) -> None:
 def _inference_flags(done: Prepared) -> None:
     """BatchNorm and Dropout that were exported in training form behave as in use unless the module trains."""
     norms = drops = 0
-    training = False
+    training, data = False, data_values(done.model.graph)
     for node in done.model.graph.node:
-        if node.op_type == "BatchNormalization":
+        if node.op_type == "BatchNormalization" and node.input[0] in data:  # one over a weight standardises it: that one stays
             norms += 1
             training |= any(item.name == "training_mode" and item.i for item in node.attribute)
             del node.output[1:]

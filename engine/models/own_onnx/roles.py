@@ -243,4 +243,4 @@ def _path(node: NodeProto) -> list[str]:
     levels = [part for part in node.name.split("/") if part]
     if levels and levels[-1].startswith(node.op_type):
         levels.pop()
-    return [level for level, after in zip(levels, [*levels[1:], ""], strict=True) if not after.startswith(f"{level}.")]
+    return [level for level, after in zip(levels, [*levels[1:], ""], strict=False) if not after.startswith(f"{level}.")]

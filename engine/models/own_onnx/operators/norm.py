@@ -20,6 +20,10 @@ def _batch_norm(node: Node, x: Tensor, scale: Tensor, bias: Tensor, mean: Tensor
         now, spread = x.mean(axes), x.var(axes, unbiased=False)
         y = functional.batch_norm(x, now, spread, scale, bias, False, 0.0, epsilon)
         return y, mean * (1 - momentum) + now * momentum, variance * (1 - momentum) + spread * momentum
+    if mean.requires_grad or variance.requires_grad:  # statistics of a weight, computed in the graph: standardised weights
+        shape = [-1 if axis == 1 else 1 for axis in range(x.dim())]
+        factor = scale.reshape(shape) * torch.rsqrt(variance.reshape(shape) + epsilon)
+        return (x - mean.reshape(shape)) * factor + bias.reshape(shape)
     learning = (node.training or bool(node.get("training_mode", 0))) and (x.numel() > x.shape[1])
     kind = x.dtype
     if kind != scale.dtype and not torch.is_autocast_enabled(x.device.type):
