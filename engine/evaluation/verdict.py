@@ -50,8 +50,10 @@ def _of_two(best: str, other: str, pair: Paired, n: int) -> str:
     if pair.wins == pair.losses:
         return f"{best} and {other} are equally good: {tested}, each gets {pair.wins} right that the other misses."
     counts = f"{tested}, {best} gets {pair.wins} right that {other} misses and misses {pair.losses} that {other} gets right"
-    conclusion = "so it is hardly luck" if pair.corrected_p < CERTAIN_BELOW else "so it is not yet certain"
-    return f"{best} is better: {counts}; a difference this large happens by luck {in_words(pair.corrected_p)}, {conclusion}."
+    luck = f"a difference this large happens by luck {in_words(pair.corrected_p)}"
+    if pair.corrected_p < CERTAIN_BELOW:
+        return f"{best} is better: {counts}; {luck}, so it is hardly luck."
+    return f"{best} is ahead, but it is not certain that it is better: {counts}; {luck}."
 
 
 def _of_many(names: Mapping[str, str], best: str, pairs: Sequence[Paired], shares: Mapping[str, float], n: int) -> str:
