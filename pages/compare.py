@@ -204,7 +204,7 @@ def _disagreements(project: Project, chosen: list[Run], found: Comparison, names
     page = min(int(st.session_state.get("disagreements-page", 1)), pages)
     shown = found.disagreements[(page - 1) * PER_WALL : page * PER_WALL]
     tiles = [Tile(row["item"], f"is {row['true']}", _answers(row, found.run_ids, names)) for row in shown]
-    picked = picture_wall(tiles, key=f"wall-disagree-{project.id}")
+    picked = picture_wall(tiles, key=f"wall-disagree-{project.id}", wide=True)
     if pages > 1:
         st.pagination(pages, key="disagreements-page")
     if picked is not None:
@@ -213,11 +213,11 @@ def _disagreements(project: Project, chosen: list[Run], found: Comparison, names
 
 
 def _answers(row: dict[str, Any], run_ids: list[str], names: dict[str, str]) -> str:
-    parts = [
-        f"{names[run_id]}: {answer} {percent(sure, 0)}{' ✓' if answer == row['true'] else ''}"
+    lines = [
+        f"{'✓' if answer == row['true'] else '✗'} {names[run_id]}: {answer} {percent(sure, 0)}"
         for run_id, answer, sure in zip(run_ids, row["predicted"], row["confidence"], strict=True)
     ]
-    return " · ".join(parts)
+    return "\n".join(lines)
 
 
 with ui.guard():

@@ -115,7 +115,7 @@ def _wall(run: Run, tiles: list[Tile], *, key: str) -> None:
     pages = -(-len(tiles) // PER_WALL)
     page = int(st.session_state.get(f"{key}-page", 1)) if pages > 1 else 1
     shown = tiles[(min(page, pages) - 1) * PER_WALL : min(page, pages) * PER_WALL]
-    picked = picture_wall(shown, key=f"wall-{key}-{run.id}")
+    picked = picture_wall(shown, key=f"wall-{key}-{run.id}", wide=True)
     if pages > 1:
         st.pagination(pages, key=f"{key}-page")
     if picked is not None:

@@ -60,6 +60,7 @@ def _onnx(run: Run) -> None:
         return
     _parity(run)
     st.caption(f"{file.stat().st_size / 1e6:.1f} MB · takes any number of pictures at once")
+    st.space("stretch")
     st.link_button("Download", f"/graft/download/{run.id}/model.onnx", icon=":material/download:", type="primary", width="stretch")
 
 
@@ -84,6 +85,7 @@ def _parity(run: Run) -> None:
 def _folder(run: Run) -> None:
     st.markdown("#### :material/folder_zip: Deploy folder")
     st.caption("The ONNX file with its labels, a model card, how to make it again, and a short predict.py that needs only onnxruntime, numpy and Pillow.")
+    st.space("stretch")
     _job(run, "folder", {}, "Make the folder", f"{run.id}.zip")
 
 
@@ -99,6 +101,7 @@ def _tensorrt(run: Run) -> None:
     reason = reason_against(generation)
     if reason is not None:
         st.caption(f":material/block: {sentence(reason.problem, reason.remedy)}")
+    st.space("stretch")
     _job(run, "tensorrt", {"compute_capability": generation.key, "precision": precision}, "Build the engine", "model.engine", offered=reason is None)
 
 

@@ -20,6 +20,7 @@ from pages.parts.why import heat_over, spoken
 
 MOST_MODELS = 4
 PER_WALL = 6
+MOST_HIGH_PX = 320  # of the picture asked about: on a phone the answers under it must not be out of sight
 SOURCES = {
     "project": ":material/photo_library: A picture of this project",
     "drop": ":material/upload: Drop a file",
@@ -100,7 +101,7 @@ def _from_project(project: Project) -> Given | None:
     slot = f"_try-item-{project.id}"
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         kind = {"test": "Test pictures, which took no part in training", "val": "Validation pictures"}.get(split or "", "Pictures of this project")
-        st.caption(f"{kind}. Click one.", width="content")
+        st.caption(kind, width="content")
         st.button("Others", icon=":material/shuffle:", key="try-others", type="tertiary", on_click=st.session_state.__setitem__, args=("try-turn", turn + 1))
     wanted = st.session_state.get(slot) or shown[0].id
     picked = picture_wall([Tile(row.id, row.label or "not labelled") for row in shown], key="try-wall", chosen=wanted)
@@ -132,7 +133,12 @@ def _answers(given: Given, chosen: list[Model]) -> None:
     )
     left, right = st.columns([1, 2], gap="large")
     with left:
-        st.image(given.picture, width="stretch", caption=f"{given.name}{f' · is {given.truth}' if given.truth else ''}")
+        wide, high = given.picture.size
+        st.image(
+            given.picture,
+            width=max(1, round(min(MOST_HIGH_PX * wide / high, 2 * MOST_HIGH_PX))),
+            caption=f"{given.name.rpartition('/')[2]}{f' · is {given.truth}' if given.truth else ''}",
+        )
     with right, st.grid("auto", min_column_width=260, gap="medium"):
         for model in chosen:
             with st.container(border=True):

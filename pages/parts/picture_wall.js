@@ -17,6 +17,7 @@ function tileNode() {
 
 export default function ({ data, parentElement, setTriggerValue }) {
   const wall = parentElement.querySelector(".wall")
+  wall.classList.toggle("wide", Boolean(data.wide))
   while (wall.children.length > data.tiles.length) {
     wall.lastElementChild.remove()
   }

@@ -32,14 +32,15 @@ _component = st.components.v2.component(
 )
 
 
-def picture_wall(tiles: Sequence[Tile], *, key: str, size_px: int = 192, chosen: int | None = None) -> int | None:
-    """Show pictures in a grid; return the item id of the one clicked in this rerun, else None."""
+def picture_wall(tiles: Sequence[Tile], *, key: str, size_px: int = 192, chosen: int | None = None, wide: bool = False) -> int | None:
+    """Show pictures in a grid; return the item id of the one clicked in this rerun, else None. `wide` leaves room for words under them."""
     data = {
         "tiles": [
             {"id": tile.item_id, "title": tile.title, "words": tile.words, "tone": tile.tone, "source": f"/graft/image/{tile.item_id}/{size_px}"}
             for tile in tiles
         ],
         "chosen": chosen,
+        "wide": wide,
     }
     result = _component(key=key, data=data, on_picked_change=lambda: None)
     return None if result.picked is None else int(result.picked)

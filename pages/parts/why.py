@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import streamlit as st
@@ -30,17 +31,22 @@ def heat_over(file: str, mtime_ns: int, digest: str, label: str, _picture: Image
     return np.asarray(overlay(_picture, heat, predictor.preprocessing))
 
 
-@st.dialog("What did it look at?", width="medium", icon=":material/visibility:")
 def why_dialog(run: Run, item_id: int, others: Sequence[Run] = ()) -> None:
-    """Explain one picture of the project."""
+    """Explain one picture of the project, by one run or by several side by side."""
+    width: Literal["medium", "large"] = "large" if others else "medium"
+    st.dialog("What did it look at?", width=width, icon=":material/visibility:")(_explained)(run, item_id, others)
+
+
+def _explained(run: Run, item_id: int, others: Sequence[Run]) -> None:
     with ui.guard():
         item = items.get_item(item_id)
         picture = images.open_rgb(item.path)
-        left, right = st.columns(2)
-        left.image(picture, caption=f"{item.name} · is {item.label or 'not labelled'}", width="stretch")
-        with right:
+        with st.grid("auto", min_column_width=300, gap="medium"):
+            with st.container():
+                st.image(picture, caption=f"is {item.label or 'not labelled'} · {item.name}", width="stretch")
             for chosen in [run, *others]:
-                explain(of_run(chosen), item.path, item.sha256, named=bool(others))
+                with st.container():
+                    explain(of_run(chosen), item.path, item.sha256, named=bool(others))
         st.caption(
             "Parts of the picture are hidden one after another; where hiding makes the model less sure, the map is bright (occlusion, Zeiler and Fergus 2014)."
         )
