@@ -26,21 +26,21 @@ def duration(seconds: float | None) -> str:
 
 
 def percent(share: float | None, digits: int = 1) -> str:
-    """Say a share of 0..1 as a percentage.
+    """Say a share of 0..1 as a percentage; the space in it never breaks a line.
 
     >>> percent(0.9137), percent(1.0), percent(None)
-    ('91.4 %', '100 %', '–')
+    ('91.4\\xa0%', '100\\xa0%', '–')
     """
     if share is None:
         return "–"
-    return f"{100 * share:.{digits}f}".removesuffix("." + "0" * digits) + " %"
+    return f"{100 * share:.{digits}f}".removesuffix("." + "0" * digits) + "\u00a0%"
 
 
 def share_range(low: float, high: float) -> str:
     """Say a range of shares.
 
     >>> share_range(0.857, 0.949)
-    '85.7 % to 94.9 %'
+    '85.7\\xa0% to 94.9\\xa0%'
     """
     return f"{percent(low)} to {percent(high)}"
 

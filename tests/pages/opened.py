@@ -28,9 +28,9 @@ def fine(app: AppTest) -> AppTest:
 
 
 def words(app: AppTest) -> str:
-    """Return every text the page shows."""
+    """Return every text the page shows, with plain spaces."""
     kinds = (app.markdown, app.caption, app.title, app.header, app.subheader, app.error, app.warning, app.info, app.success, app.code)
-    return "\n".join(str(one.value) for kind in kinds for one in kind)
+    return "\n".join(str(one.value) for kind in kinds for one in kind).replace("\u00a0", " ")
 
 
 def button(app: AppTest, key: str):

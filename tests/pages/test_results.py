@@ -20,7 +20,7 @@ def test_the_headline_is_the_reports(trained: Trained) -> None:  # noqa: F811
     app = trained.open("results.py", run=trained.first)
     shown = words(app)
     accuracy, n = report["metrics"]["accuracy"], report["n"]
-    assert f"## {percent(accuracy)} right" in shown
+    assert f"## {percent(accuracy)} right".replace("\u00a0", " ") in shown
     assert f"**{round(accuracy * n)} of {n}**" in shown
     assert f"Measured on {n} test pictures" in shown
     assert {metric.label: metric.value for metric in app.metric}["Macro F1"] == percent(report["metrics"]["macro_f1"])

@@ -69,7 +69,7 @@ def test_start_trains_what_the_form_says_and_the_page_follows_it(trained: Traine
         assert runs.state(run) == "finished", run.path("log.txt").read_text()[-2000:]
         app.run()
         figures = {metric.label: metric.value for metric in app.metric}
-        assert figures["Accuracy"].endswith(" %")
+        assert figures["Accuracy"].endswith("\u00a0%")
         assert "Finished" in str([badge.value for badge in app.markdown])
     finally:
         runs.stop(run)

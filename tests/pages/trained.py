@@ -65,9 +65,9 @@ def open_page(file: str, **address: str) -> AppTest:
 
 
 def words(app: AppTest) -> str:
-    """Return every text the page shows, in one piece."""
+    """Return every text the page shows, in one piece, with plain spaces."""
     shown = [*app.markdown, *app.caption, *app.title, *app.header, *app.subheader, *app.error, *app.warning, *app.info, *app.success, *app.code]
-    return "\n".join(str(one.value) for one in shown)
+    return "\n".join(str(one.value) for one in shown).replace("\u00a0", " ")
 
 
 @pytest.fixture(scope="session")
