@@ -8,6 +8,7 @@ from engine import runs, warm
 from engine.data import projects, versions
 from engine.data.projects import Project
 from engine.errors import StudioError
+from engine.export import card
 from engine.models import catalogue
 from engine.recipe import Recipe
 from engine.runs import Run, State
@@ -188,8 +189,7 @@ def _watch(project: Project, run: Run, listed: list[Run], states: dict[str, Stat
     with st.expander("Settings of this run", icon=":material/tune:"):
         st.json(run.recipe.model_dump(), expanded=True)
     run_list(project, listed, states, opened=_open)
-    again = f"python -m engine train --project {quoted(project.name)} --preset {row.preset} --wait"
-    ui.shell_command(f"{again}\npython -m engine resume {run.id}\npython -m engine stop {run.id}")
+    ui.shell_command(f"{card.command(run.recipe, project.name)}\npython -m engine resume {run.id}\npython -m engine stop {run.id}")
 
 
 def _why(run: Run, state: State) -> None:

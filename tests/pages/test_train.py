@@ -95,6 +95,13 @@ def test_a_state_is_said_honestly(trained: Trained, said, state: str, sentence: 
     assert not [button for button in app.button if button.key == "pause"]
 
 
+def test_the_command_of_a_run_names_all_that_was_set(trained: Trained) -> None:  # noqa: F811
+    app = trained.open("train.py", run=trained.second)
+    command = next(block.value for block in app.code if "engine train" in block.value)
+    for part in ("--project Surfaces", "--start linear/efficientnet_lite0", "--preset quick", "image_size=32", "seed=1", f"resume {trained.second}"):
+        assert part in command
+
+
 def test_a_run_is_deleted_only_after_a_second_yes(trained: Trained) -> None:  # noqa: F811
     run = _made(trained.project_id, "To be deleted", events.Ended(outcome="stopped"))
     app = trained.open("train.py")
