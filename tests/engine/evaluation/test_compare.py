@@ -34,7 +34,8 @@ def test_two_runs(finished: Make) -> None:
     assert (found.pairs[0].wins, found.pairs[0].losses) == (9, 2)
     assert found.p_value == pytest.approx(0.0654, abs=1e-4)
     assert found.verdict == (
-        "B is ahead, but it is not certain that it is better: of the 150 pictures both were tested on, B gets 9 right that A misses and misses 2 that A gets right; "
+        "B is ahead, but it is not certain that it is better: of the 150 pictures both were tested on, "
+        "B gets 9 right that A misses and misses 2 that A gets right; "
         "a difference this large happens by luck 1 time in 15 (p = 0.065)."
     )
     low, high = found.pairs[0].interval
