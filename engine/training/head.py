@@ -109,8 +109,7 @@ def _solve(head: nn.Module, layer: nn.Linear, lesson: Lesson) -> int | None:
     mean_F, std_F = lesson.train_NF.mean(0), lesson.train_NF.std(0, correction=0)
     alike_F = torch.full_like(std_F, float(std_F.square().mean().sqrt().clamp_min(1e-6)))
     each_F = std_F.clamp_min(float(alike_F[0]) * 1e-3)
-    best: tuple[float, dict[str, Tensor]] | None = None
-    told: tuple[float, dict[str, float]] = (0.0, {})
+    tries: list[_Try] = []
     path = _Path(lesson, total=2 * len(STRENGTHS))
     for scale_F in (each_F, alike_F):
         scaled_NF = (lesson.train_NF - mean_F) / scale_F
@@ -123,17 +122,33 @@ def _solve(head: nn.Module, layer: nn.Linear, lesson: Lesson) -> int | None:
             with torch.no_grad():
                 layer.weight.copy_(weight_KF / scale_F)
                 layer.bias.copy_(bias_K - layer.weight @ mean_F)
-            metrics = lesson.metrics(head)
-            better = best is None or metrics["loss"] < best[0]
-            if better:
-                best, told = (metrics["loss"], copy.deepcopy(head.state_dict())), (train_loss, metrics)
-            path.report(*told, better)
-            losses.append(metrics["loss"])
+            tries.append(_Try(lesson.metrics(head), train_loss, copy.deepcopy(head.state_dict())))
+            losses.append(tries[-1].metrics["loss"])
+            path.report(_chosen(tries, lesson))
             if len(losses) - int(np.argmin(losses)) > _PATIENCE:
                 break
-    assert best is not None
-    head.load_state_dict(best[1])
+    head.load_state_dict(_chosen(tries, lesson).weights)
     return path.step
+
+
+@dataclass(frozen=True)
+class _Try:
+    """What one strength gave."""
+
+    metrics: dict[str, float]
+    train_loss: float
+    weights: dict[str, Tensor]
+
+
+def _chosen(tries: list[_Try], lesson: Lesson) -> _Try:
+    """Return the head with the lowest validation loss among those whose score lies within one standard error of the highest.
+
+    The score alone is mostly luck (100 pictures: 4% either way), the loss alone may pass over what the user goes by.
+    """
+    name, count = lesson.task.metric, max(1, len(lesson.val_rows) or len(lesson.train_rows))
+    highest = max(row.metrics[name] for row in tries)
+    allowed = highest - np.sqrt(max(0.0, highest * (1 - highest)) / count)
+    return min((row for row in tries if row.metrics[name] >= allowed), key=lambda row: row.metrics["loss"])
 
 
 class _Path:
@@ -146,6 +161,7 @@ class _Path:
     def __init__(self, lesson: Lesson, total: int) -> None:
         self.step = 0
         self._lowest = float("inf")
+        self._told: _Try | None = None
         self._lesson, self._total, self._tried = lesson, total, 0
         weights = lesson.weights()
         self._weights_N = None if weights is None else torch.from_numpy(weights).float()
@@ -182,14 +198,24 @@ class _Path:
             previous = loss
         return loss
 
-    def report(self, train_loss: float, metrics: dict[str, float], best: bool) -> None:
-        """Say how good the best head is after one more strength."""
+    def report(self, chosen: _Try) -> None:
+        """Say how good the head is that would be taken after one more strength."""
         self._tried += 1
         now = time.monotonic()
-        shown: dict[str, float | None] = {**metrics}
+        shown: dict[str, float | None] = {**chosen.metrics}
         seconds, self._began = now - self._began, now
+        better, self._told = chosen is not self._told, chosen
         self._lesson.emit(
-            Epoch(phase="head", epoch=self._tried, epochs=self._total, step=self.step, train_loss=train_loss, metrics=shown, seconds=seconds, best=best)
+            Epoch(
+                phase="head",
+                epoch=self._tried,
+                epochs=self._total,
+                step=self.step,
+                train_loss=chosen.train_loss,
+                metrics=shown,
+                seconds=seconds,
+                best=better,
+            )
         )
 
 
