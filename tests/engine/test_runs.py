@@ -88,7 +88,7 @@ def test_state(run: runs.Run, hold, before, after, held: bool, state: str) -> No
     assert runs.state(run) == state
 
 
-@pytest.mark.parametrize("t", [0.0, time.time() + 1e6])
+@pytest.mark.parametrize("t", [0.0, 4e9])
 def test_no_clock_can_confuse_the_state(run: runs.Run, t: float) -> None:
     press(run, t=t)
     events.append(run.events_path, STARTED)
