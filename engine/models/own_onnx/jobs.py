@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,29 +34,35 @@ def run_xray(request: Mapping[str, Any], emit: Callable[[events.Event], None], s
         emit(events.Progress(done=round(100 * share), total=100))
 
     path = Path(str(request["path"]))
-    _bound_memory(path)
-    if "choices" in request:
-        from engine.models.own_onnx.start import try_choices
+    with _bounded_memory(path):
+        if "choices" in request:
+            from engine.models.own_onnx.start import try_choices
 
-        return try_choices(path, Choices.from_json(request["choices"]))
-    try:
-        return xray(path, report=report)
-    except _StopError:
-        return None
+            return try_choices(path, Choices.from_json(request["choices"]))
+        try:
+            return xray(path, report=report)
+        except _StopError:
+            return None
 
 
-def _bound_memory(path: Path) -> None:
-    """Keep a file that asks for all of the machine from taking it: this process may grow by eight times the file, at least 6 GB."""
+@contextmanager
+def _bounded_memory(path: Path) -> Iterator[None]:
+    """Keep a file that asks for all of the machine from taking it: meanwhile this process may grow by eight times the file, at least 6 GB."""
     if sys.platform != "linux":
+        yield
         return
     import resource
 
     import psutil
 
     grown = psutil.Process().memory_info().vms + max(6 << 30, 8 * path.stat().st_size if path.exists() else 0)
-    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    before, hard = resource.getrlimit(resource.RLIMIT_AS)
     if hard == resource.RLIM_INFINITY or grown < hard:
         resource.setrlimit(resource.RLIMIT_AS, (grown, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (before, hard))
 
 
 class _StopError(Exception):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-import resource
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -42,8 +42,28 @@ def test_refused_in_one_sentence(name: str, tmp_path: Path, home: Path) -> None:
     assert {item for item in tmp_path.rglob("*") if not item.is_relative_to(workspace.home())} == before
 
 
-def test_children_stay_below_a_gigabyte() -> None:
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 < BYTES
+_LOOK = """
+import importlib.util, json, pathlib, resource, sys, tempfile
+from engine.errors import StudioError
+from engine.models.own_onnx.library import import_file
+spec = importlib.util.spec_from_file_location("hostile", sys.argv[1])
+hostile = importlib.util.module_from_spec(spec)
+sys.modules["hostile"] = hostile
+spec.loader.exec_module(hostile)
+for name in hostile.NAMES:
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            import_file(hostile.write(name, pathlib.Path(folder)))
+        except StudioError:
+            pass
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
+"""
+
+
+def test_children_stay_below_a_gigabyte(home: Path) -> None:
+    """In a process of its own: the system keeps one figure for all children that a process ever had."""
+    done = subprocess.run([sys.executable, "-c", _LOOK, str(Path(__file__).with_name("hostile.py"))], capture_output=True, text=True, check=True)
+    assert int(done.stdout.split()[-1]) < BYTES
 
 
 def test_a_check_that_takes_too_long_is_ended(tmp_path: Path) -> None:
