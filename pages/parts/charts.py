@@ -170,5 +170,7 @@ def curves(lines: Mapping[str, tuple[Sequence[float], Sequence[float | None]]], 
         figure.add_scatter(x=list(xs), y=list(ys), mode="lines+markers" if len(xs) < 40 else "lines", name=name, line={"width": 2.2, "color": colour})
     figure.update_xaxes(title=x_title)
     figure.update_yaxes(title=y_title, tickformat=".0%" if percent_axis else None)
+    if percent_axis:  # a constant line would be given an axis up to 200 %
+        figure.update_yaxes(autorangeoptions={"minallowed": 0, "maxallowed": 1.02})
     figure.update_layout(hovermode="x unified", legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0})
     return _plain(figure, 340, top=40)
