@@ -135,6 +135,8 @@ def test_results_lead_from_a_figure_to_the_pictures_and_to_why(page: Page, proje
     page.get_by_role("tab", name="Which is mistaken for which").click()
     expect(page.locator(".js-plotly-plot .heatmaplayer").first).to_be_visible()
     screenshots(page, "results-matrix")
+    ready(page)
+    page.wait_for_timeout(1500)  # the screenshots changed the width: Plotly lays the cells out anew, and tells nobody when it has
     _click_cell(page, 1, 1)
     expect(page.get_by_text(re.compile("pictures of grass called grass"))).to_be_visible()
     page.locator(".tile").first.click()
