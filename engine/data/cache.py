@@ -45,7 +45,7 @@ class DecodedSet:
 
     Attributes:
         images_NHWC: uint8 memory map; a row holds pixels once `wait` has returned for it.
-        labels_N: int64, the class index of each row.
+        labels_N: int64, the class index of each row; -1 where labels are drawn.
         item_ids_N: int64, the item of each row. Rows stand in the manifest's order.
         rows: the row numbers (int64) of each split: 'train', 'val', 'test'.
         image_size: side, in pixels, of the model's input.
@@ -56,7 +56,7 @@ class DecodedSet:
         entries = manifest["items"]
         splits = np.array([entry["split"] for entry in entries])
         self.images_NHWC = pixels
-        self.labels_N = np.array([entry["label"] for entry in entries], dtype=np.int64)
+        self.labels_N = np.array([entry.get("label", -1) for entry in entries], dtype=np.int64)
         self.item_ids_N = np.array([entry["id"] for entry in entries], dtype=np.int64)
         self.rows: dict[str, np.ndarray] = {name: np.flatnonzero(splits == name) for name in ("train", "val", "test")}
         self.image_size = int(preprocessing["image_size"])

@@ -32,6 +32,7 @@ __all__ = [
     "list_items",
     "rename_class",
     "set_label",
+    "touch",
 ]
 
 Order = Literal["id", "newest", "name"]
@@ -53,11 +54,14 @@ class Item:
     split: str | None
     revision: int
     excluded: bool
+    reviewed: bool = False
 
 
 def _selected() -> Select[Any]:
     items, labels, classes_ = store.items, store.marks, store.classes
-    source = items.outerjoin(labels, and_(labels.c.item_id == items.c.id, labels.c.kind == "class")).outerjoin(classes_, classes_.c.id == labels.c.class_id)
+    source = items.outerjoin(labels, and_(labels.c.item_id == items.c.id, labels.c.kind == "class", labels.c.by != "model")).outerjoin(
+        classes_, classes_.c.id == labels.c.class_id
+    )
     return select(items, classes_.c.name.label("label")).select_from(source)
 
 
@@ -74,6 +78,7 @@ def _item(row: Row[Any]) -> Item:
         split=row.split,
         revision=row.revision,
         excluded=row.excluded,
+        reviewed=row.reviewed,
     )
 
 
@@ -84,9 +89,9 @@ def _filtered(query: Select[Any], project_id: str, label: str | None, split: str
         query = query.where(items.c.split == split)
     if label is not None:
         one = select(store.classes.c.id).where(store.classes.c.project_id == project_id, store.classes.c.name == label).scalar_subquery()
-        query = query.where(items.c.id.in_(select(labels.c.item_id).where(labels.c.class_id == one, labels.c.kind == "class")))
+        query = query.where(items.c.id.in_(select(labels.c.item_id).where(labels.c.class_id == one, labels.c.by != "model")))
     elif unlabelled:
-        query = query.where(~exists().where(labels.c.item_id == items.c.id, labels.c.kind == "class"))
+        query = query.where(~exists().where(labels.c.item_id == items.c.id, labels.c.by != "model"), items.c.reviewed.is_(False))
     return query
 
 
@@ -206,8 +211,8 @@ def delete_class(project_id: str, name: str) -> int:
     return count
 
 
-def _touch(connection: Connection, item_id: int, revision: int | None, **values: Any) -> None:
-    """Count one edit of a picture.
+def touch(connection: Connection, item_id: int, revision: int | None, **values: Any) -> None:
+    """Count one edit of a picture, as a part of the edit's transaction.
 
     Raises:
         StudioError: if someone else edited it since `revision`, or it is gone.
@@ -229,7 +234,7 @@ def set_label(item_id: int, label: str | None, revision: int, *, by: str = "pers
     """
     name = None if label is None else clean_name(label, "class")
     with store.session() as connection:
-        _touch(connection, item_id, revision)
+        touch(connection, item_id, revision)
         labels = store.marks
         connection.execute(delete(labels).where(labels.c.item_id == item_id, labels.c.kind == "class"))
         if name is not None:
@@ -243,5 +248,5 @@ def set_label(item_id: int, label: str | None, revision: int, *, by: str = "pers
 def exclude(item_id: int, excluded: bool = True) -> Item:
     """Set a picture aside, so that no version uses it, or take it back."""
     with store.session() as connection:
-        _touch(connection, item_id, None, excluded=excluded)
+        touch(connection, item_id, None, excluded=excluded)
         return _by_id(connection, [item_id])[0]

@@ -6,14 +6,16 @@ import difflib
 import secrets
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, func, insert, or_, select, update
 from sqlalchemy import delete as sql_delete
 
 from engine import locks, workspace
 from engine.data import store
+from engine.data.marks import TASK_KINDS
 from engine.data.names import clean_name
 from engine.errors import StudioError
 
@@ -39,7 +41,8 @@ class Project:
 class Summary:
     """A project's pictures in numbers. Pictures set aside count only in `excluded`.
 
-    `classes` holds every class, also the empty ones, by name; `splits` counts pictures by 'train', 'val', 'test' and '' (none yet).
+    `classes` holds every class, also the empty ones, by name, with how many pictures it has, or labels where they are drawn.
+    `splits` counts pictures by 'train', 'val', 'test' and '' (none yet).
     """
 
     items: int = 0
@@ -69,8 +72,10 @@ def create(name: str, task: str = "image-classification", sample: str = "") -> P
     """Make an empty project.
 
     Raises:
-        StudioError: if the name is empty, too long or taken.
+        StudioError: if the name is empty, too long or taken, or there is no such task.
     """
+    if task not in TASK_KINDS:
+        raise StudioError(f"there is no task '{task[:60]}'", f"Choose one of {', '.join(TASK_KINDS)}.")
     project = Project(secrets.token_hex(6), clean_name(name, "project"), task, time.time(), None, "", sample)
     with store.session() as connection:
         if not _free_name(connection, project.name):
@@ -177,6 +182,7 @@ def purge(project_id: str) -> None:
 def summary(project_id: str) -> Summary:
     """Count a project's pictures by class and split."""
     items, classes, labels = store.items, store.classes, store.marks
+    kinds = TASK_KINDS[get(project_id).task]
     with store.session() as connection:
         by_split = connection.execute(
             select(items.c.excluded, items.c.split, func.count()).where(items.c.project_id == project_id).group_by(items.c.excluded, items.c.split)
@@ -186,16 +192,16 @@ def summary(project_id: str) -> Summary:
             connection.execute(
                 select(labels.c.class_id, func.count())
                 .join(classes, classes.c.id == labels.c.class_id)
-                .where(classes.c.project_id == project_id, labels.c.kind == "class")
+                .where(classes.c.project_id == project_id, labels.c.kind.in_(kinds), labels.c.by != "model")
                 .group_by(labels.c.class_id)
             ).all()  # type: ignore[arg-type]
         )
         excluded = sum(count for aside, _, count in by_split if aside)
         if excluded:
-            _without_excluded(connection, project_id, counts)
-        covers = _covers(connection, project_id, [row.id for row in names])
+            _without_excluded(connection, project_id, counts, kinds)
+        labelled = sum(counts.values()) if "class" in kinds else _done(connection, project_id, kinds)
+        covers = _covers(connection, project_id, [row.id for row in names], kinds)
     used = sum(count for aside, _, count in by_split if not aside)
-    labelled = sum(counts.values())
     return Summary(
         items=used,
         labelled=labelled,
@@ -207,20 +213,28 @@ def summary(project_id: str) -> Summary:
     )
 
 
-def _without_excluded(connection: Connection, project_id: str, counts: dict[int, int]) -> None:
+def _done(connection: Connection, project_id: str, kinds: Sequence[str]) -> int:
+    """Count the pictures that are labelled: with something drawn in them, or looked at and found to be empty."""
+    items, labels = store.items, store.marks
+    drawn = select(labels.c.item_id).where(labels.c.kind.in_(kinds), labels.c.by != "model")
+    query = select(func.count()).select_from(items).where(items.c.project_id == project_id, items.c.excluded.is_(False))
+    return int(connection.scalar(query.where(or_(items.c.reviewed.is_(True), items.c.id.in_(drawn)))) or 0)
+
+
+def _without_excluded(connection: Connection, project_id: str, counts: dict[int, int], kinds: Sequence[str]) -> None:
     """Take the pictures set aside out of the counts by class; they are few, so counting all labels stays an index scan."""
     items, labels = store.items, store.marks
     aside = connection.execute(
         select(labels.c.class_id, func.count())
         .join(items, items.c.id == labels.c.item_id)
-        .where(items.c.project_id == project_id, items.c.excluded.is_(True), labels.c.kind == "class")
+        .where(items.c.project_id == project_id, items.c.excluded.is_(True), labels.c.kind.in_(kinds), labels.c.by != "model")
         .group_by(labels.c.class_id)
     )
     for class_id, count in aside:
         counts[class_id] -= count
 
 
-def _covers(connection: Connection, project_id: str, class_ids: list[int]) -> list[int]:
+def _covers(connection: Connection, project_id: str, class_ids: list[int], kinds: Sequence[str]) -> list[int]:
     """Choose a few pictures for the project's card: one of each of the first classes, then whatever comes first."""
     items, labels = store.items, store.marks
     chosen: list[int] = []
@@ -228,11 +242,11 @@ def _covers(connection: Connection, project_id: str, class_ids: list[int]) -> li
         first = (
             select(labels.c.item_id)
             .join(items, items.c.id == labels.c.item_id)
-            .where(labels.c.class_id == class_id, labels.c.kind == "class", items.c.excluded.is_(False))
+            .where(labels.c.class_id == class_id, labels.c.kind.in_(kinds), items.c.excluded.is_(False))
             .order_by(labels.c.item_id)
             .limit(1)
         )
-        chosen += connection.scalars(first).all()
+        chosen += [one for one in connection.scalars(first) if one not in chosen]
     if len(chosen) < COVER:
         more = select(items.c.id).where(items.c.project_id == project_id, items.c.excluded.is_(False)).order_by(items.c.id).limit(2 * COVER)
         chosen += [item for item in connection.scalars(more) if item not in chosen]

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
+from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, select, update
 
 from engine.data import store
+from engine.data.marks import TASK_KINDS
 from engine.errors import StudioError
 
 __all__ = ["NAMES", "assign", "assign_within", "reshuffle"]
@@ -40,21 +42,17 @@ def assign_within(connection: Connection, project_id: str, val: float = VAL, tes
     """Do what `assign` does, as a part of a larger transaction."""
     if not (0 <= val <= 0.8 and 0 <= test <= 0.8 and val + test <= 0.9):
         raise StudioError(f"shares of {val:g} for validation and {test:g} for test leave too little to train on", "Keep their sum at 0.9 or less.")
-    items, marks = store.items, store.marks
-    rows = connection.execute(
-        select(items.c.id, items.c.sha256, items.c.split, items.c.split_given, marks.c.class_id)
-        .join(marks, marks.c.item_id == items.c.id)
-        .where(items.c.project_id == project_id, items.c.excluded.is_(False), marks.c.kind == "class")
-    ).all()
+    items = store.items
+    rows = _strata(connection, project_id)
     given = {row.split for row in rows if row.split_given}
     shares = {name: 0.0 if given & {name, "val" if name == "test" else name} else share for name, share in (("test", test), ("val", val))}
     placed: dict[int, Counter[str]] = defaultdict(Counter)
     free: dict[int, list[tuple[bytes, int]]] = defaultdict(list)
     for row in rows:
         if row.split:
-            placed[row.class_id][row.split] += 1
+            placed[row.stratum][row.split] += 1
         else:
-            free[row.class_id].append((hashlib.sha256(f"{seed}:{row.sha256}".encode()).digest(), row.id))
+            free[row.stratum].append((hashlib.sha256(f"{seed}:{row.sha256}".encode()).digest(), row.id))
     chosen: list[dict[str, object]] = []
     for class_id, waiting in free.items():
         order = [item_id for _, item_id in sorted(waiting)]
@@ -62,6 +60,41 @@ def assign_within(connection: Connection, project_id: str, val: float = VAL, tes
     if chosen:
         connection.execute(update(items).where(items.c.id == bindparam("item")).values(split=bindparam("place")), chosen)
     return dict(Counter(str(row["place"]) for row in chosen))
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """A labelled picture and what it is divided by: its class, or the rarest class drawn in it; 0 where it shows none."""
+
+    id: int
+    sha256: str
+    split: str | None
+    split_given: bool
+    stratum: int
+
+
+def _strata(connection: Connection, project_id: str) -> list[_Picture]:
+    items, marks = store.items, store.marks
+    task = connection.scalar(select(store.projects.c.task).where(store.projects.c.id == project_id))
+    kinds = TASK_KINDS[str(task)]
+    pairs = connection.execute(
+        select(marks.c.item_id, marks.c.class_id)
+        .distinct()
+        .join(items, items.c.id == marks.c.item_id)
+        .where(items.c.project_id == project_id, items.c.excluded.is_(False), marks.c.kind.in_(kinds), marks.c.by != "model")
+    ).all()
+    sizes = Counter(pair.class_id for pair in pairs)
+    rarest: dict[int, int] = {}
+    for item_id, class_id in sorted((pair.item_id, pair.class_id) for pair in pairs):
+        if item_id not in rarest or sizes[class_id] < sizes[rarest[item_id]]:
+            rarest[item_id] = class_id
+    rows = connection.execute(
+        select(items.c.id, items.c.sha256, items.c.split, items.c.split_given, items.c.reviewed).where(
+            items.c.project_id == project_id, items.c.excluded.is_(False)
+        )
+    )
+    empty_too = "class" not in kinds  # a picture in which a person found nothing to draw teaches too
+    return [_Picture(row.id, row.sha256, row.split, row.split_given, rarest.get(row.id, 0)) for row in rows if row.id in rarest or (empty_too and row.reviewed)]
 
 
 def _places(count: int, placed: Counter[str], shares: dict[str, float]) -> list[str]:

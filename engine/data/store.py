@@ -39,9 +39,9 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 from engine import locks, workspace
 from engine.errors import StudioError
 
-__all__ = ["HEAD", "classes", "engine", "exists", "explained", "items", "marks", "metadata", "projects", "session", "versions"]
+__all__ = ["HEAD", "classes", "dismissed", "engine", "exists", "explained", "items", "marks", "metadata", "projects", "session", "versions"]
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration in migrations/versions. Compared as a string, so that opening a current database never imports alembic."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -66,6 +66,7 @@ projects = Table(
     Column("deleted", Float),
     Column("start", Text, nullable=False, default=""),
     Column("sample", String(60), nullable=False, default=""),
+    Column("settings", JSON(none_as_null=True)),  # how its data are split: see `splits`
 )
 
 classes = Table(
@@ -92,6 +93,9 @@ items = Table(
     Column("excluded", Boolean, nullable=False, default=False),
     Column("revision", Integer, nullable=False, default=0),  # counts edits: two browsers editing one picture notice each other
     Column("added", Float, nullable=False),
+    Column("reviewed", Boolean, nullable=False, default=False),  # its marks are complete, even where it has none
+    Column("group_name", Text),  # pictures of one group (a scene, a patient) stay in one split
+    Column("fingerprint", String(16)),  # a perceptual hash, 64 bits in hexadecimal, once it was computed
     UniqueConstraint("project_id", "sha256"),
     Index(None, "project_id", "excluded", "id"),
     Index(None, "project_id", "excluded", "split", "id"),
@@ -103,7 +107,7 @@ marks = Table(
     Column("id", Integer, primary_key=True),
     Column("item_id", ForeignKey("items.id", ondelete="CASCADE"), nullable=False),
     Column("class_id", ForeignKey("classes.id", ondelete="CASCADE"), nullable=False),
-    Column("kind", String(16), nullable=False),  # 'class' says what the whole picture shows; 'box', 'polygon', 'mask' will have a geometry
+    Column("kind", String(16), nullable=False),  # 'class' says what the whole picture shows; 'box', 'polygon', 'mask', 'point' have a geometry (see `shapes`)
     Column("geometry", JSON(none_as_null=True)),
     Column("by", String(16), nullable=False),  # 'person', 'import' or 'model'
     Column("score", Float),
@@ -119,6 +123,15 @@ versions = Table(
     Column("id", String(64), primary_key=True),
     Column("created", Float, nullable=False),
     Column("pictures", Integer, nullable=False),
+)
+
+dismissed = Table(
+    "dismissed",
+    metadata,
+    Column("project_id", ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True),
+    Column("kind", String(40), primary_key=True),  # of a finding of the data check that a person waved through
+    Column("subject", String(200), primary_key=True),  # what it was about: picture ids, joined by commas
+    Column("created", Float, nullable=False),
 )
 
 _KEPT_OPEN = 4  # a program has one workspace; a test suite has hundreds, each three open files

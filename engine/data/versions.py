@@ -10,14 +10,16 @@ import json
 import re
 import time
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import Connection, insert, select
 
 from engine import workspace
 from engine.data import projects, splits, store
+from engine.data.marks import TASK_KINDS
 from engine.errors import StudioError
 
 __all__ = ["Version", "absolute", "freeze", "list_versions", "load"]
@@ -43,25 +45,73 @@ def freeze(project_id: str) -> dict[str, Any]:
     project = projects.get(project_id)
     with store.session() as connection:
         splits.assign_within(connection, project_id)
-        items, marks, classes = store.items, store.marks, store.classes
-        rows = connection.execute(
-            select(items.c.id, items.c.sha256, items.c.path, items.c.name, items.c.split, items.c.split_given, classes.c.name.label("label"))
-            .join(marks, marks.c.item_id == items.c.id)
-            .join(classes, classes.c.id == marks.c.class_id)
-            .where(items.c.project_id == project_id, items.c.excluded.is_(False), items.c.split.is_not(None), marks.c.kind == "class")
-            .order_by(items.c.id)
-        ).all()
-    _check_enough([(row.label, row.split, row.split_given) for row in rows])
-    names = sorted({row.label for row in rows})
-    index = {name: place for place, name in enumerate(names)}
-    body: dict[str, Any] = {
-        "task": project.task,
-        "classes": names,
-        "items": [{"id": row.id, "sha256": row.sha256, "path": row.path, "name": row.name, "label": index[row.label], "split": row.split} for row in rows],
-    }
+        names, entries = _whole_pictures(connection, project_id) if "class" in TASK_KINDS[project.task] else _with_shapes(connection, project)
+    body: dict[str, Any] = {"task": project.task, "classes": names, "items": entries}
     manifest = {"id": _identity(body), **body}
     _keep(project_id, manifest)
     return manifest
+
+
+def _whole_pictures(connection: Connection, project_id: str) -> tuple[list[str], list[dict[str, Any]]]:
+    """Return class names and entries of pictures that show one class each: `label` is its index."""
+    items, marks, classes = store.items, store.marks, store.classes
+    rows = connection.execute(
+        select(*_columns(), classes.c.name.label("label"))
+        .join(marks, marks.c.item_id == items.c.id)
+        .join(classes, classes.c.id == marks.c.class_id)
+        .where(items.c.project_id == project_id, items.c.excluded.is_(False), items.c.split.is_not(None), marks.c.kind == "class", marks.c.by != "model")
+        .order_by(items.c.id)
+    ).all()
+    _check_enough([(row.label, row.split, row.split_given) for row in rows])
+    names = sorted({row.label for row in rows})
+    index = {name: place for place, name in enumerate(names)}
+    return names, [{**_entry(row), "label": index[row.label]} for row in rows]
+
+
+def _with_shapes(connection: Connection, project: projects.Project) -> tuple[list[str], list[dict[str, Any]]]:
+    """Return class names and entries of pictures with drawn labels: `width`, `height`, and `marks` as class index, kind and shape."""
+    items, marks, classes = store.items, store.marks, store.classes
+    drawn: dict[int, list[Any]] = defaultdict(list)
+    kinds = TASK_KINDS[project.task]
+    query = select(marks.c.item_id, marks.c.kind, marks.c.geometry, classes.c.name).join(classes, classes.c.id == marks.c.class_id).order_by(marks.c.id)
+    for row in connection.execute(query.where(classes.c.project_id == project.id, marks.c.kind.in_(kinds), marks.c.by != "model")):
+        drawn[row.item_id].append(row)
+    wanted = select(*_columns(), items.c.width, items.c.height, items.c.reviewed).where(
+        items.c.project_id == project.id, items.c.excluded.is_(False), items.c.split.is_not(None)
+    )
+    rows = [row for row in connection.execute(wanted.order_by(items.c.id)) if row.reviewed or row.id in drawn]
+    names = sorted({mark.name for row in rows for mark in drawn[row.id]})
+    _check_enough_shapes(names, rows, drawn)
+    index = {name: place for place, name in enumerate(names)}
+    return names, [
+        {
+            **_entry(row),
+            "width": row.width,
+            "height": row.height,
+            "marks": [{"class": index[mark.name], "kind": mark.kind, **mark.geometry} for mark in drawn[row.id]],
+        }
+        for row in rows
+    ]
+
+
+def _columns() -> list[Any]:
+    items = store.items
+    return [items.c.id, items.c.sha256, items.c.path, items.c.name, items.c.split, items.c.split_given]
+
+
+def _entry(row: Any) -> dict[str, Any]:
+    return {"id": row.id, "sha256": row.sha256, "path": row.path, "name": row.name, "split": row.split}
+
+
+def _check_enough_shapes(names: list[str], rows: list[Any], drawn: Mapping[int, list[Any]]) -> None:
+    if not names:
+        raise StudioError("no picture has a drawn label yet", "Draw some on the Label page, or import a data set that brings labels.")
+    learned = {mark.name for row in rows if row.split == "train" for mark in drawn[row.id]}
+    for name in names:
+        if name not in learned:
+            raise StudioError(f"no training picture shows '{name}': all that do are kept for validation and test", f"Label more of '{name}', or split again.")
+    if not any(row.split == "val" for row in rows):
+        raise StudioError("no picture is left for validation", "Split again, or label more pictures.")
 
 
 def _identity(body: dict[str, Any]) -> str:
