@@ -352,4 +352,14 @@ def subject_of(item_ids: Sequence[int]) -> str:
 
 def mark_key(mark: Mark) -> str:
     """Return what a drawn label is known by: it stays when the picture's labels are written anew, and goes when this one changes."""
-    return hashlib.sha256(f"{mark.label}\0{mark.kind}\0{sorted((mark.geometry or {}).items())}".encode()).hexdigest()[:16]
+    shape = _as_floats(dict(mark.geometry or {}))
+    return hashlib.sha256(f"{mark.label}\0{mark.kind}\0{shape}".encode()).hexdigest()[:16]
+
+
+def _as_floats(value: Any) -> Any:
+    """Write 1 and 1.0 alike: JSON and databases do not keep them apart."""
+    if isinstance(value, dict):
+        return [(key, _as_floats(value[key])) for key in sorted(value)]
+    if isinstance(value, list | tuple):
+        return [_as_floats(one) for one in value]
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value

@@ -15,6 +15,7 @@ from engine.data.check.findings import Case, Finding, Fix, mark_key
 from engine.data.check.standing import Standing
 from engine.data.items import Item
 from engine.data.marks import Mark
+from engine.data.names import clean_name
 from engine.errors import StudioError
 
 __all__ = ["Done", "Undo", "apply", "edit_items", "kept", "undo"]
@@ -104,6 +105,8 @@ def edit_items(project_id: str, wanted: Mapping[int, tuple[Item, Mapping[str, An
     """
     before: dict[int, tuple[int, Mapping[str, Any]]] = {}
     refused: list[StudioError] = []
+    for name in {changes["label"] for _, changes in wanted.values() if changes.get("label") is not None}:
+        clean_name(name, "class")  # before anything is changed
     with store.session() as connection:
         for item_id, (item, changes) in wanted.items():
             try:

@@ -12,15 +12,26 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Suspect", "chart", "out_of_place", "reduced", "suspects"]
+__all__ = ["Suspect", "chart", "out_of_place", "reduced", "suspects", "usual_distance"]
 
 _FOLDS = 5
 _FEWEST = 4
 """A class with fewer examples cannot be told apart from mistakes."""
 
 _WIDTH = 128
-_FARTHEST = 1.6
-"""Local outlier factor: how many times farther a picture is from its neighbours than those from theirs."""
+_C, _SURE = 5.0, 0.4
+"""Chosen on digits, textures and photographs of clothes with 5% of the labels flipped: of what is named, 95%, 100% and 48% had been flipped
+(photographs of clothes bring doubtful labels of their own), and of what had been flipped 81%, 91% and 74% are named. `_SURE` is how much more likely
+the other class must be.
+"""
+
+_FARTHEST = 1.4
+"""Local outlier factor: how many times farther a picture is from its neighbours than those from theirs. Strangers planted among digits, textures, tissue
+and blood cells have 1.4 to 2.6, the data sets' own pictures 1.4 at most (one digit 1.5); among photographs of clothes, which are as unlike each other as
+strangers are, none stand out.
+"""
+
+_COMPARED, _CHUNK = 5000, 2000
 
 _MOST_OUT = 0.02
 _NEIGHBOURS = 20
@@ -43,7 +54,7 @@ def reduced(features_NF: NDArray[np.floating], width: int = _WIDTH) -> NDArray[n
     count = min(width, features_NF.shape[1], max(1, len(features_NF) - 1))
     centred_NF = np.asarray(features_NF, np.float32) - features_NF.mean(0, dtype=np.float32)
     parts_NC = PCA(count, svd_solver="randomized" if count < min(features_NF.shape) else "full", random_state=0).fit_transform(centred_NF)
-    return (parts_NC / np.maximum(np.linalg.norm(parts_NC, axis=1, keepdims=True), 1e-9)).astype(np.float32)
+    return _unit(parts_NC)
 
 
 def suspects(parts_NC: NDArray[np.float32], labels: Sequence[str], groups_N: NDArray[np.int64]) -> list[Suspect]:
@@ -68,7 +79,9 @@ def suspects(parts_NC: NDArray[np.float32], labels: Sequence[str], groups_N: NDA
         ranked = find_label_issues(codes_M, answers_MK, filter_by="both", return_indices_ranked_by="normalized_margin", n_jobs=1)
     best_M = answers_MK.argmax(1)
     return [
-        Suspect(int(judged[row]), str(kept_names[best_M[row]]), float(answers_MK[row, best_M[row]])) for row in ranked.tolist() if best_M[row] != codes_M[row]
+        Suspect(int(judged[row]), str(kept_names[best_M[row]]), float(answers_MK[row, best_M[row]]))
+        for row in ranked.tolist()
+        if answers_MK[row, best_M[row]] - answers_MK[row, codes_M[row]] >= _SURE
     ]
 
 
@@ -84,22 +97,46 @@ def _answers(parts_MC: NDArray[np.float32], codes_M: NDArray[np.int64], groups_M
         for train, held in folds.split(parts_MC, codes_M, groups_M):
             if len(np.unique(codes_M[train])) < 2:
                 continue
-            model = LogisticRegression(C=10.0, max_iter=300).fit(parts_MC[train], codes_M[train])
+            model = LogisticRegression(C=_C, max_iter=300).fit(parts_MC[train], codes_M[train])
             answers_MK[np.ix_(held, model.classes_)] += model.predict_proba(parts_MC[held])
     return answers_MK / answers_MK.sum(1, keepdims=True)
 
 
-def out_of_place(parts_NC: NDArray[np.float32]) -> list[tuple[int, float]]:
-    """Return rows that lie far from all others, with how many times farther than usual, the farthest first (Breunig et al. 2000)."""
+def usual_distance(parts_NC: NDArray[np.float32], most: int) -> float:
+    """Return how far (1 - cosine) a picture of this data set usually is from its nearest one: the median over at most that many pictures."""
+    if len(parts_NC) < 3:
+        return 0.0
+    rows = np.unique(np.linspace(0, len(parts_NC) - 1, min(most, len(parts_NC))).round().astype(np.int64))
+    cosines_MN = parts_NC[rows] @ parts_NC.T
+    cosines_MN[np.arange(len(rows)), rows] = -1.0
+    return float(np.median(1.0 - cosines_MN.max(1)))
+
+
+def out_of_place(features_NF: NDArray[np.floating]) -> list[tuple[int, float]]:
+    """Return rows that lie far from all others, with how many times farther than usual, the farthest first (LOF: Breunig et al. 2000).
+
+    Beyond some thousands, neighbours are sought among an even sample of them, so that the cost grows with the number and not with its square.
+    """
     from sklearn.neighbors import LocalOutlierFactor
 
-    if len(parts_NC) < 3 * _NEIGHBOURS:
+    if len(features_NF) < 3 * _NEIGHBOURS:
         return []
-    model = LocalOutlierFactor(_NEIGHBOURS).fit(parts_NC)
-    factors_N = -model.negative_outlier_factor_
+    known = np.unique(np.linspace(0, len(features_NF) - 1, min(_COMPARED, len(features_NF))).round().astype(np.int64))
+    model = LocalOutlierFactor(_NEIGHBOURS, novelty=True).fit(_unit(features_NF[known]))
+    factors_N = np.empty(len(features_NF))
+    factors_N[known] = -model.negative_outlier_factor_
+    others = np.setdiff1d(np.arange(len(features_NF)), known)
+    for start in range(0, len(others), _CHUNK):
+        some = others[start : start + _CHUNK]
+        factors_N[some] = -model.score_samples(_unit(features_NF[some]))
     far = np.flatnonzero(factors_N > _FARTHEST)
-    far = far[np.argsort(-factors_N[far], kind="stable")][: max(1, int(_MOST_OUT * len(parts_NC)))]
+    far = far[np.argsort(-factors_N[far], kind="stable")][: max(1, int(_MOST_OUT * len(features_NF)))]
     return [(int(row), float(factors_N[row])) for row in far]
+
+
+def _unit(rows_NF: NDArray[np.floating]) -> NDArray[np.float32]:
+    full_NF = np.asarray(rows_NF, np.float32)
+    return full_NF / np.maximum(np.linalg.norm(full_NF, axis=1, keepdims=True), 1e-9)
 
 
 def chart(parts_NC: NDArray[np.float32], most: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

@@ -5,6 +5,7 @@ So a page shows a fix at once, without checking again; and what was dismissed st
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -46,7 +47,7 @@ def standing(project_id: str, result: Mapping[str, Any]) -> Standing:
     drawn_in = {one for finding in found if finding.check.of == "mark" for case in finding.cases for one in case.items if one in there}
     drawn = marks.of_items(drawn_in)
     waved = _dismissed(project_id)
-    judge = _Judge(there, {one: {mark_key(mark) for mark in those} for one, those in drawn.items()}, waved)
+    judge = _Judge(there, {one: Counter(mark_key(mark) for mark in those) for one, those in drawn.items()}, waved)
     live = current_classes(project_id)
     kept = [next((fresh for fresh in live if fresh.key == finding.key), None) or judge.what_stands(finding) for finding in found]
     return Standing(tuple(kept), there, drawn)
@@ -70,7 +71,7 @@ def _dismissed(project_id: str) -> dict[str, set[str]]:
 class _Judge:
     """Tells of each case what is left of it."""
 
-    def __init__(self, there: Mapping[int, Item], keys: Mapping[int, set[str]], waved: Mapping[str, set[str]]) -> None:
+    def __init__(self, there: Mapping[int, Item], keys: Mapping[int, Counter[str]], waved: Mapping[str, set[str]]) -> None:
         self._there, self._keys, self._waved = there, keys, waved
 
     def what_stands(self, finding: Finding) -> Finding:
@@ -96,7 +97,7 @@ class _Judge:
         return case if len(left) == len(case.items) else replace(case, items=tuple(item.id for item in left), subject=subject_of([item.id for item in left]))
 
     def _mark(self, _key: str, case: Case) -> Case | None:
-        return case if case.items[0] in self._there and set(case.marks) <= self._keys.get(case.items[0], set()) else None
+        return case if case.items[0] in self._there and Counter(case.marks) <= self._keys.get(case.items[0], Counter()) else None
 
 
 def _within(case: Case, waved: Iterable[frozenset[str]]) -> bool:
