@@ -63,8 +63,8 @@ function layoutOf(data, theme) {
     font: { family: theme.font, color: theme.text, size: 12 },
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
-    margin: { l: 4, r: 4, t: 34, b: 4 },
-    legend: { orientation: "h", x: 0, y: -0.01, yanchor: "top", bgcolor: "rgba(0,0,0,0)" },
+    margin: { l: 4, r: 4, t: 56, b: 4 },
+    legend: { orientation: "h", x: 0, y: 1, yanchor: "bottom", bgcolor: "rgba(0,0,0,0)" },
     showlegend: true,
     dragmode: "lasso",
     hovermode: "closest",
@@ -107,7 +107,8 @@ export default function ({ data, parentElement, setStateValue }) {
         return // newer data came while the library was loading
       }
       const theme = themeOf(root)
-      const config = { displaylogo: false, responsive: true, scrollZoom: true, modeBarButtonsToRemove: ["toImage", "autoScale2d", "zoomIn2d", "zoomOut2d"] }
+      // named one by one: Plotly's own choice offers to send the chart to its makers
+      const config = { displaylogo: false, responsive: true, scrollZoom: true, modeBarButtons: [["zoom2d", "pan2d", "select2d", "lasso2d", "resetScale2d"]] }
       await Plotly.react(plot, tracesOf(data, theme), layoutOf(data, theme), config)
       plot.removeAllListeners("plotly_hover")
       plot.removeAllListeners("plotly_unhover")

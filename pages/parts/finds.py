@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import streamlit as st
@@ -153,7 +154,8 @@ def _choices(now: Standing, finding: Finding, case: Case, those: Sequence[Item])
         if fix == "relabel" and case.suggested is not None:
             found.append(Choice(fix, f"Change to {case.suggested}", case.suggested))
         elif fix == "relabel":
-            found += [Choice(fix, f"All are {name}", name) for name in sorted({item.label for item in those if item.label})[:4]]
+            names = Counter(item.label for item in those if item.label)
+            found += [Choice(fix, f"All are {name}", name) for name, _ in names.most_common(4)]
         elif fix == "delete-marks" and finding.key == "clashing-boxes":
             labels = sorted({mark.label for mark in now.marks.get(those[0].id, ()) if mark_key(mark) in case.marks})
             found += [Choice(fix, f"Keep {name}", name) for name in labels]
