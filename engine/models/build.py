@@ -42,7 +42,13 @@ _SPEC_KEY = "spec"
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """All that is needed to build a network again and to prepare its pictures. Plain JSON."""
+    """All that is needed to build a network again and to prepare its pictures. Plain JSON.
+
+    Attributes:
+        head: the new last layers of a pooled network, or a dense one's architecture.
+        fit: 'crop' cuts the centre of the central square; 'whole' shows the whole picture, with a margin to the right or below.
+        height, width: of the network's input where that is no square of image_size a side; image_size is then the longer one.
+    """
 
     backbone: str
     head: str = "linear"
@@ -55,6 +61,9 @@ class ModelSpec:
     dropout: float = 0.0
     drop_path: float = 0.0
     task: str = "image-classification"
+    fit: str = "crop"
+    height: int = 0
+    width: int = 0
 
     def to_json(self) -> str:
         """Return it as one line of JSON."""
@@ -65,6 +74,11 @@ class ModelSpec:
         """Read it back; keys that a newer Graft wrote are passed over."""
         row: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in json.loads(text).items()}
         return cls(**{key: value for key, value in row.items() if key in cls.__dataclass_fields__})
+
+    @property
+    def input_hw(self) -> tuple[int, int]:
+        """Height and width, in pixels, of the network's input."""
+        return self.height or self.image_size, self.width or self.image_size
 
     @property
     def cache_px(self) -> int:
