@@ -92,12 +92,12 @@ def usual_aspect(items: Iterable[Mapping[str, Any]]) -> float:
     return float(median(found)) if found else 1.0
 
 
-def frame_of(longer_px: int, aspect: float) -> tuple[int, int]:
-    """Return (height, width) of the frame for pictures of this width over height whose longer side becomes about longer_px.
+def frame_of(longer_px: int, aspect: float, step_px: int = STEP_PX) -> tuple[int, int]:
+    """Return (height, width) of the frame for pictures of this width over height whose longer side becomes about longer_px; multiples of step_px.
 
     >>> frame_of(320, 640 / 480)
     (256, 320)
     """
     aspect = min(_MOST_ASPECT, max(1 / _MOST_ASPECT, aspect))
     height, width = longer_px / max(1.0, aspect), longer_px * min(1.0, aspect)
-    return tuple(max(STEP_PX, STEP_PX * round(side / STEP_PX + 0.24)) for side in (height, width))  # type: ignore[return-value]
+    return tuple(max(step_px, step_px * round(side / step_px + 0.24)) for side in (height, width))  # type: ignore[return-value]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,12 +23,13 @@ from timm.models._manipulate import group_with_matcher
 from torch import Tensor, nn
 
 from engine import runs, workspace
+from engine.data import geometry
 from engine.errors import StudioError
 from engine.recipe import Recipe
 from engine.tasks import TASKS
 
 if TYPE_CHECKING:
-    from engine.models.catalogue import Start
+    from engine.models.catalogue import Backbone, Start
 
 __all__ = ["ModelSpec", "Network", "build", "digest", "from_checkpoint", "from_start", "read_weights", "ready", "save"]
 
@@ -38,6 +40,9 @@ _IMPORTED = "onnx-"
 """How the name of a backbone begins that came in as an ONNX file (`engine.models.own_onnx`)."""
 
 _SPEC_KEY = "spec"
+
+DENSE_PX = 320
+"""Longer side of a picture in which things are looked for: small enough for a processor, large enough for things of a tenth of it."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +154,10 @@ def build(spec: ModelSpec, *, pretrained: bool = False, seed: int = 0) -> Networ
         pretrained: load the backbone's weights that lie on this machine; without any, or if False, weights are random.
         seed: of the random weights.
     """
+    if TASKS[spec.task].family == "dense":
+        from engine.models import dense
+
+        return dense.build(spec.head, spec.backbone, len(spec.classes), spec.input_hw, pretrained=pretrained, seed=seed, drop_path=spec.drop_path)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         backbone = _imported(spec.backbone) if spec.backbone.startswith(_IMPORTED) else _timm(spec.backbone, spec.image_size, spec.drop_path)
@@ -207,8 +216,14 @@ def ready(spec: ModelSpec, path: Path) -> Network:
     return network.eval()
 
 
-def from_start(start: Start, recipe: Recipe, classes: Sequence[str]) -> tuple[Network, ModelSpec, str]:
+def from_start(start: Start, recipe: Recipe, classes: Sequence[str], aspect: float = 1.0) -> tuple[Network, ModelSpec, str]:
     """Build the network that a recipe starts from.
+
+    Args:
+        start: the resolved starting point.
+        recipe: what the user set.
+        classes: what it shall tell apart or find.
+        aspect: width over height that the pictures usually have; where the task shows them whole, its input has about that shape.
 
     Returns:
         The network, its spec, and where its weights come from: 'pretrained', 'scratch', 'run' or 'run and head'.
@@ -227,7 +242,7 @@ def from_start(start: Start, recipe: Recipe, classes: Sequence[str]) -> tuple[Ne
         backbone=row.name,
         head=start.head or "linear",
         classes=tuple(classes),
-        image_size=recipe.image_size or row.image_size,
+        **_input(start.head, recipe, row, aspect),
         mean=tuple(row.mean),
         std=tuple(row.std),
         interpolation=row.interpolation,
@@ -237,6 +252,18 @@ def from_start(start: Start, recipe: Recipe, classes: Sequence[str]) -> tuple[Ne
         task=recipe.task,
     )
     return build(spec, pretrained=True, seed=recipe.seed), spec, "pretrained" if weights.find(row.name) else "scratch"
+
+
+def _input(head: str, recipe: Recipe, row: Backbone, aspect: float) -> dict[str, Any]:
+    """Return the size of the network's input, and what of a picture is shown there."""
+    if TASKS[recipe.task].fit == "crop":
+        return {"image_size": recipe.image_size or row.image_size}
+    from engine.models import dense
+
+    step = math.lcm(dense.architecture(head).size_step, dense.pyramid(row.name).size_step)
+    longer = recipe.image_size or (row.image_size if dense.pyramid(row.name).fixed_size else DENSE_PX)
+    height, width = geometry.frame_of(longer, 1.0 if dense.pyramid(row.name).fixed_size else aspect, step)
+    return {"image_size": max(height, width), "fit": "whole", "height": height, "width": width}
 
 
 def _from_onnx(start: Start, recipe: Recipe, classes: tuple[str, ...]) -> tuple[Network, ModelSpec, str]:
@@ -255,7 +282,12 @@ def _from_run(start: Start, recipe: Recipe, classes: tuple[str, ...]) -> tuple[N
     """
     assert start.run_id
     earlier, old = from_checkpoint(runs.find(start.run_id).path("best.safetensors"))
-    spec = replace(old, classes=classes, image_size=recipe.image_size or old.image_size, dropout=recipe.dropout, drop_path=recipe.drop_path, task=recipe.task)
+    spec = replace(old, classes=classes, dropout=recipe.dropout, drop_path=recipe.drop_path, task=recipe.task)
+    if recipe.image_size and old.fit == "crop":
+        spec = replace(spec, image_size=recipe.image_size)
+    elif recipe.image_size:
+        height, width = geometry.frame_of(recipe.image_size, old.input_hw[1] / old.input_hw[0])
+        spec = replace(spec, image_size=max(height, width), height=height, width=width)
     network = build(spec, pretrained=recipe.reuse_depth < 1, seed=recipe.seed)
     stages = network.stages()
     taken = {name for stage in stages[: round(recipe.reuse_depth * len(stages))] for name in stage}

@@ -31,12 +31,12 @@ def training_mode(network: Network, *, keep_statistics: bool) -> None:
 
     Args:
         network: what is trained.
-        keep_statistics: let all normalisation layers keep the statistics they came with. Else a head learnt on those statistics meets
+        keep_statistics: let the backbone's normalisation layers keep the statistics they came with. Else a head learnt on those statistics meets
             other features at the first step: its loss went from 0.3 to 5.6, and small batches estimate statistics badly.
     """
     network.train()
     if keep_statistics:
-        for module in network.modules():
+        for module in network.backbone.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.eval()
     for module in network.modules():
