@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from engine import workspace
-from engine.data import images, versions
+from engine.data import geometry, images, versions
 from engine.errors import StudioError
 
 __all__ = ["DecodedSet", "decoded", "filling"]
@@ -50,7 +50,8 @@ class DecodedSet:
         item_ids_N: int64, the item of each row. Rows stand in the manifest's order.
         rows: the row numbers (int64) of each split: 'train', 'val', 'test'.
         input_hw: height and width, in pixels, of the model's input.
-        store_px: height, in pixels, of what is stored: the side of a square.
+        store_px: height, in pixels, of what is stored: the side of a square; aspect: its width over its height.
+        content_N2: the share of the stored width and height that each picture fills: 1 but where pictures are shown whole.
     """
 
     def __init__(self, manifest: Mapping[str, Any], preprocessing: Mapping[str, Any], pixels: np.ndarray, filler: _Filler | None) -> None:
@@ -63,6 +64,11 @@ class DecodedSet:
         whole = preprocessing.get("fit", "crop") == "whole"
         self.input_hw = images.stored_hw(preprocessing) if whole else (int(preprocessing["image_size"]),) * 2
         self.store_px = int(pixels.shape[1])
+        self.aspect = pixels.shape[2] / pixels.shape[1]
+        self.content_N2 = np.ones((len(entries), 2))
+        if whole:
+            spots = [geometry.placed(entry["width"], entry["height"], self.input_hw) for entry in entries]
+            self.content_N2 = np.array([(spot.content_width, spot.content_height) for spot in spots]).reshape(-1, 2) / self.input_hw[::-1]
         self._filler = filler
 
     def __len__(self) -> int:

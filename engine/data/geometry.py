@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["FILL", "STEP_PX", "Placed", "frame_of", "placed", "resized_mask", "shown_whole", "usual_aspect"]
+__all__ = ["FILL", "STEP_PX", "Placed", "frame_of", "placed", "resized_mask", "shown_whole", "usual_aspect", "warped_map", "warped_points"]
 
 FILL = 114
 """Grey of the margin, 0..255 in each colour: the mean of photographs, so that normalised it is nearly nothing."""
@@ -101,3 +101,30 @@ def frame_of(longer_px: int, aspect: float, step_px: int = STEP_PX) -> tuple[int
     aspect = min(_MOST_ASPECT, max(1 / _MOST_ASPECT, aspect))
     height, width = longer_px / max(1.0, aspect), longer_px * min(1.0, aspect)
     return tuple(max(step_px, step_px * round(side / step_px + 0.24)) for side in (height, width))  # type: ignore[return-value]
+
+
+def warped_points(xy_P2: NDArray[np.float64], affine_23: NDArray[np.float64], hw: tuple[int, int]) -> NDArray[np.float64]:
+    """Return where points of a frame come to lie in its varied view, both of (height, width) pixels.
+
+    Args:
+        xy_P2: in pixels; affine_23: as pictures are sampled: from a point (x, y, 1) of the view to one of the frame, in shares of the sides.
+    """
+    sides = np.array((hw[1], hw[0]), np.float64)
+    return np.linalg.solve(affine_23[:, :2], (xy_P2 / sides - affine_23[:, 2]).T).T * sides
+
+
+def warped_map(pixels_HW: NDArray[Any], affine_23: NDArray[np.float64], beyond: int = 0) -> NDArray[Any]:
+    """Return a frame's map in its varied view: each pixel takes the one under its centre, `beyond` outside the frame."""
+    height, width = pixels_HW.shape
+    (a, b, x), (c, d, y) = affine_23
+    across_W, down_H = (np.arange(width) + 0.5) / width, (np.arange(height) + 0.5) / height
+    if b == 0 and c == 0:  # not turned: rows and columns are taken each by themselves
+        columns_W, rows_H = np.floor((a * across_W + x) * width).astype(np.int64), np.floor((d * down_H + y) * height).astype(np.int64)
+        found = pixels_HW[rows_H.clip(0, height - 1)[:, None], columns_W.clip(0, width - 1)[None, :]]
+        outside = ((rows_H < 0) | (rows_H >= height))[:, None] | ((columns_W < 0) | (columns_W >= width))[None, :]
+    else:
+        columns_HW = np.floor((a * across_W[None, :] + b * down_H[:, None] + x) * width).astype(np.int64)
+        rows_HW = np.floor((c * across_W[None, :] + d * down_H[:, None] + y) * height).astype(np.int64)
+        found = pixels_HW[rows_HW.clip(0, height - 1), columns_HW.clip(0, width - 1)]
+        outside = (rows_HW < 0) | (rows_HW >= height) | (columns_HW < 0) | (columns_HW >= width)
+    return np.where(outside, np.asarray(beyond, pixels_HW.dtype), found)
