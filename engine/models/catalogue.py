@@ -3,7 +3,9 @@
 It owns reading assets/catalog/ (backbones.csv is made by `engine.models.make_catalogue`; the rest is written by hand)
 and the grammar of a starting point:
 
-    BACKBONE | HEAD/BACKBONE | ready/NAME | run:RUN_ID | FILE.onnx
+    BACKBONE | HEAD/BACKBONE | ARCHITECTURE/BACKBONE | ready/NAME | run:RUN_ID | FILE.onnx
+
+A head belongs to sorting pictures, an architecture (`engine.models.dense.table`) to the task it does.
 
 Fetching weights is `engine.models.weights`'s business, building networks `engine.models.build`'s.
 """
@@ -38,6 +40,7 @@ __all__ = [
     "packaged_file",
     "packaged_sha256",
     "resolve",
+    "top_of",
 ]
 
 Weights = Literal["packaged", "here", "downloadable", "absent"]
@@ -323,14 +326,20 @@ def optimized(task: str = "image-classification") -> list[Optimized]:
     return [entry for entry in _ready() if entry.task == task]
 
 
-def resolve(start: str) -> Start:
+def resolve(start: str, task: str | None = None) -> Start:
     """Read a starting point as users and recipes write it.
 
     >>> resolve("efficientnet_lite0").key
     'linear/efficientnet_lite0'
+    >>> resolve("efficientnet_lite0", "object-detection").key
+    'fcos/efficientnet_lite0'
+
+    Args:
+        start: as above.
+        task: what it shall be trained for: decides what a bare backbone gets on top, and refuses what does not do this task.
 
     Raises:
-        StudioError: if it names nothing known; the nearest names are in it.
+        StudioError: if it names nothing known (the nearest names are in it), or nothing for that task.
     """
     start = start.strip()
     if start.lower().endswith(".onnx"):
@@ -340,15 +349,41 @@ def resolve(start: str) -> Start:
     head, slash, name = start.rpartition("/")
     if head == "ready":
         return _from_ready(name)
-    head = head if slash else "linear"
-    if head not in (known.key for known in HEADS):
-        raise StudioError(f"there is no head '{head}'", f"Use one of {', '.join(known.key for known in HEADS)}, as in linear/{name or 'efficientnet_lite0'}.")
+    head = head if slash else HEADS[0].key if task is None else top_of(task)[0]
     row = backbone(name)
-    title = next(known.title for known in HEADS if known.key == head)
+    title = _top_title(head, row, task)
     learned = f"pretrained on {row.pretraining}" if row.pretraining else "with pretrained weights" if row.tag else "trained from scratch"
     return Start(
-        "general", f"{head}/{row.name}", head, row.name, "", f"{row.title} · {title.lower()} head", row.licence, f"{row.title} ({row.name}), {learned}"
+        "general", f"{head}/{row.name}", head, row.name, "", f"{row.title} · {title}", row.licence, f"{row.title} ({row.name}), {learned}"
     )
+
+
+def top_of(task: str) -> tuple[str, ...]:
+    """Return what can stand on a backbone for a task, the usual one first: heads, or architectures."""
+    from engine.models.dense.table import ARCHITECTURES
+
+    found = tuple(row.name for row in ARCHITECTURES.values() if row.task == task)
+    return found or tuple(row.key for row in HEADS)
+
+
+def _top_title(top: str, row: Backbone, task: str | None) -> str:
+    """Return what a head or architecture is called on a backbone.
+
+    Raises:
+        StudioError: if there is none of that name, or it does not go with the task or the backbone.
+    """
+    from engine.models.dense.table import ARCHITECTURES
+
+    heads = {known.key: known for known in HEADS}
+    if top not in heads and top not in ARCHITECTURES:
+        raise StudioError(f"there is no head '{top}'", f"Use one of {', '.join((*heads, *ARCHITECTURES))}, as in linear/{row.name}.")
+    if task is not None and top not in top_of(task):
+        raise StudioError(f"'{top}' is not made for this task ({task})", f"Use one of {', '.join(top_of(task))}, as in {top_of(task)[0]}/{row.name}.")
+    if top in heads:
+        return f"{heads[top].title.lower()} head"
+    if (reason := ARCHITECTURES[top].takes(row)) is not None:
+        raise StudioError(reason, f"Choose another backbone for {ARCHITECTURES[top].title}, or another architecture for {row.title}.")
+    return ARCHITECTURES[top].title
 
 
 def _from_ready(name: str) -> Start:
