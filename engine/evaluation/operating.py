@@ -108,7 +108,7 @@ def confusion(found: Things, true: Things, classes: int, *, confidence: float, o
     table = np.zeros((classes + 1, classes + 1), np.int64)
     kept = found.where(found.scores_M >= confidence)
     alike = [Things(t.pictures, t.picture_M, t.boxes_M4, np.zeros(len(t), np.int64), t.scores_M, t.crowd_M, t.masks) for t in (kept, true)]
-    matched = match(*alike, overlap=overlap)
+    matched = match(alike[0], alike[1], overlap)
     for place, partner in enumerate(matched.true_of_F):
         if partner != -2:
             table[true.labels_M[partner] if partner >= 0 else classes, kept.labels_M[place]] += 1
