@@ -20,7 +20,7 @@ from engine.models import catalogue, weights
 from engine.models.build import ARCHITECTURES as TIMM_NAMES
 from engine.models.build import read_weights
 
-__all__ = ["MapSource", "catalogued", "create", "freeze_norms", "stages"]
+__all__ = ["MapSource", "Picked", "catalogued", "create", "freeze_norms", "stages"]
 
 _NORMS = (nn.modules.batchnorm._BatchNorm,)
 
@@ -29,18 +29,19 @@ class MapSource(nn.Module):
     """images [B, 3, H, W] -> the maps of the chosen strides, the finest first.
 
     Attributes:
-        strides: input pixels to one map pixel; channels: of each map.
+        strides: input pixels to one map pixel, of the maps as they come out; channels: of each map.
         norms_stay: batch norm uses the statistics it came with, also while training: batches are small, and pictures of things to find
             look like those it was pretrained on. Set for pretrained weights, not for random ones.
     """
 
-    def __init__(self, net: nn.Module, given: Sequence[int], strides: Sequence[int], *, norms_stay: bool = False) -> None:
+    def __init__(self, net: nn.Module, given: Sequence[int], strides: Sequence[int], *, norms_stay: bool = False, denser: bool = False) -> None:
+        """`denser`: built to lose less size than `given` says, by dilation; the network knows."""
         super().__init__()
         self.net = net
         self._picked = [max(index for index, own in enumerate(given) if own == stride) for stride in strides]
         info = net.feature_info.channels()  # type: ignore[union-attr, operator]
         self._channels_last = str(getattr(getattr(net, "output_fmt", None), "value", "NCHW")) == "NHWC"  # Swin and its kin
-        self.strides = tuple(strides)
+        self.strides = tuple(int(net.feature_info.reduction()[index]) for index in self._picked) if denser else tuple(strides)  # type: ignore[union-attr, operator]
         self.channels = tuple(int(info[index]) for index in self._picked)
         self.norms_stay = norms_stay
 
@@ -57,6 +58,22 @@ class MapSource(nn.Module):
         if self.norms_stay:
             freeze_norms(self)
         return self
+
+
+class Picked(nn.Module):
+    """Some of the maps that another source gives."""
+
+    def __init__(self, source: nn.Module, strides: Sequence[int]) -> None:
+        super().__init__()
+        self.source, given = source, list(source.strides)  # type: ignore[arg-type, union-attr]
+        self._places = [given.index(stride) for stride in strides]
+        self.strides = tuple(strides)
+        self.channels = tuple(source.channels[place] for place in self._places)  # type: ignore[index, union-attr]
+
+    def forward(self, images_BCHW: Tensor) -> tuple[Tensor, ...]:
+        """Return the maps."""
+        maps = self.source(images_BCHW)
+        return tuple(maps[place] for place in self._places)
 
 
 def freeze_norms(module: nn.Module) -> None:
@@ -80,9 +97,9 @@ def create(timm_name: str, image_size: tuple[int, int], *, drop_path: float = 0.
         options["img_size"] = image_size
     if state is not None:
         options |= {"pretrained": True, "pretrained_cfg_overlay": {"state_dict": dict(state)}}
-    for dropped in ("", "drop_path_rate", "output_stride"):
+    for dropped in ((), ("drop_path_rate",), ("output_stride",), ("drop_path_rate", "output_stride")):
         try:
-            return timm.create_model(timm_name, features_only=True, **{key: value for key, value in options.items() if key != dropped})
+            return timm.create_model(timm_name, features_only=True, **{key: value for key, value in options.items() if key not in dropped})
         except (TypeError, NotImplementedError):
             continue
     raise StudioError(f"'{timm_name}' gives no maps at this picture size", "Choose another backbone, or the picture size it was made for.")
@@ -119,7 +136,7 @@ def catalogued(
     path = weights.find(row.name) if pretrained else None
     state = _named_as_timm(timm_name, read_weights(path)) if path else None
     net = create(timm_name, image_size, drop_path=drop_path, state=state, **more)
-    return MapSource(net, given, strides, norms_stay=state is not None)
+    return MapSource(net, given, strides, norms_stay=state is not None, denser="output_stride" in more)
 
 
 def stages(backbone: nn.Module) -> list[list[str]]:

@@ -70,9 +70,11 @@ def probe(name: str) -> dict[str, str]:
             return answer | {"reason": f"gives maps at {', '.join(f'1/{one}' for one in sorted(last))} of the picture's size, none at 1/32"}
         return answer | {"strides": " ".join(map(str, strides)), "channels": " ".join(map(str, channels)), "size_step": str(step)}
     try:
-        _maps(timm_name, row.image_size)
+        strides, _ = _maps(timm_name, row.image_size)
     except FAULTS:
         return answer | {"reason": "does not give its inner maps out"}
+    if len(set(strides)) == 1:
+        return answer | {"reason": f"looks at pictures in patches of {strides[0]} px and gives maps of that one size only"}
     print(name, faults, file=sys.stderr)  # noqa: T201
     return answer | {"reason": f"gives maps for pictures of {row.image_size} px only"}
 

@@ -148,6 +148,8 @@ def _traits(speed: int, accuracy: int, small_objects: int, edge: int, few_pictur
 _WIDTH = Option((96, 64, 128, 256), "Channels of the pyramid and the heads. 256 is what the paper uses; fewer is faster and wants fewer pictures.")
 _CONVS = Option((2, 1, 3, 4), "Layers in each branch of the head. The paper uses 4.")
 _LIGHT = Option((False, True), "Depthwise layers in the head: faster on small devices, a little weaker.")
+_ANCHOR = Option((3, 4, 2), "Side of the smallest anchor box, in steps of its map. 4 is what the paper uses; fewer for smaller things.")
+_OUTPUT = Option((16, 32, 8), "How much smaller the coarsest map may be, where the backbone can keep it larger. 8 is sharper and four times the work.")
 _FINEST = Option((8, 4), "Finest map that is searched. 4 finds smaller things at four times the work.")
 _DICE = Option((True, False), "Learn from the overlap (Dice) beside the cross-entropy: steadier where a class covers few pixels.")
 _HIDDEN = Option((128, 64, 256), "Width of the transformer. 256 is what the paper uses.")
@@ -175,7 +177,7 @@ _ROWS = (
         _traits(3, 3, 3, 3, 4),
         "Lin et al. 2017, Focal Loss for Dense Object Detection, arxiv.org/abs/1708.02002",
         "torchvision",
-        options={"width": _WIDTH, "convs": _CONVS, "light": _LIGHT},
+        options={"width": _WIDTH, "convs": _CONVS, "light": _LIGHT, "anchor": _ANCHOR},
     ),
     Architecture(
         "ssd",
@@ -266,7 +268,7 @@ _ROWS = (
         _traits(2, 4, 2, 2, 3),
         "Chen et al. 2017, Rethinking Atrous Convolution, arxiv.org/abs/1706.05587",
         "torchvision",
-        options={"dice": _DICE},
+        options={"output_stride": _OUTPUT, "dice": _DICE},
     ),
     Architecture(
         "fcn",
@@ -277,7 +279,7 @@ _ROWS = (
         _traits(4, 2, 1, 3, 3),
         "Long et al. 2015, Fully Convolutional Networks, arxiv.org/abs/1411.4038",
         "torchvision",
-        options={"dice": _DICE},
+        options={"output_stride": _OUTPUT, "dice": _DICE},
     ),
     Architecture(
         "lraspp",
