@@ -21,7 +21,7 @@ BASE = {f"engine.{name}" for name in ("errors", "events", "locks", "recipe", "ru
 
 ARROWS = {
     "engine.data": BASE,
-    "engine.tasks": BASE | {"engine.evaluation.metrics", "engine.evaluation.report"},  # how figures are defined and reports written: numpy only
+    "engine.tasks": BASE | {"engine.data", "engine.evaluation"},  # what labels are, how figures are defined and reports written: no torch
     "engine.models": BASE | {"engine.data", "engine.tasks"},
     "engine.training": BASE | {"engine.data", "engine.tasks", "engine.models", "engine.evaluation"},
     "engine.evaluation": BASE | {"engine.data", "engine.export"},  # explanations run the exported file

@@ -117,7 +117,9 @@ class _Filler:
     Threads, since Pillow and hashlib let go of the interpreter's lock while they work.
     """
 
-    def __init__(self, manifest: Mapping[str, Any], pixels: np.memmap, part: Path, path: Path, form: Mapping[str, Any], order: Iterable[int], threads: int) -> None:
+    def __init__(
+        self, manifest: Mapping[str, Any], pixels: np.memmap, part: Path, path: Path, form: Mapping[str, Any], order: Iterable[int], threads: int
+    ) -> None:
         self._entries = manifest["items"]
         self._pixels, self._part, self._path = pixels, part, path
         self._form = form

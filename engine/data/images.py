@@ -21,7 +21,22 @@ from engine import workspace
 from engine.data import geometry, items
 from engine.errors import StudioError
 
-__all__ = ["FORMATS", "MAX_PIXELS", "SUFFIXES", "THUMBNAIL_SIZES", "Checked", "check", "for_model", "open_rgb", "opened", "store_px_of", "stored", "stored_hw", "stored_square", "thumbnail"]
+__all__ = [
+    "FORMATS",
+    "MAX_PIXELS",
+    "SUFFIXES",
+    "THUMBNAIL_SIZES",
+    "Checked",
+    "check",
+    "for_model",
+    "open_rgb",
+    "opened",
+    "store_px_of",
+    "stored",
+    "stored_hw",
+    "stored_square",
+    "thumbnail",
+]
 
 FORMATS = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "GIF": ".gif", "BMP": ".bmp", "WEBP": ".webp", "TIFF": ".tif", "PPM": ".ppm", "AVIF": ".avif"}
 """What Pillow may decode here, by its own name, and the suffix a copy gets. Others (EPS runs a program) are never tried."""
@@ -203,8 +218,8 @@ def stored_square(picture: Image.Image, store_px: int, interpolation: str) -> Im
 def for_model(picture: Image.Image, preprocessing: Mapping[str, Any]) -> np.ndarray:
     """Bring a picture into the form the model was made for: the central square, resized, and its centre; or the whole (`engine.data.geometry`).
 
-    `preprocessing` holds fit, height and width where it is not the centre that is shown, and image_size, crop_share, interpolation ('bilinear' or 'bicubic'), mean and std; the last two are applied
-    inside the model. Open files with `opened(path, preprocessing)` to get exactly what evaluation saw.
+    `preprocessing` holds image_size, crop_share, interpolation ('bilinear' or 'bicubic'), mean and std; the last two are applied
+    inside the model. Where it is the whole that is shown it also holds fit, height and width. Open files with `opened(path, preprocessing)` to get exactly what evaluation saw.
 
     Returns:
         uint8, image_size x image_size x 3, or height x width x 3.

@@ -27,6 +27,7 @@ from engine.data import geometry
 from engine.errors import StudioError
 from engine.recipe import Recipe
 from engine.tasks import TASKS
+from engine.tasks.heads import HEADS
 
 if TYPE_CHECKING:
     from engine.models.catalogue import Backbone, Start
@@ -161,7 +162,7 @@ def build(spec: ModelSpec, *, pretrained: bool = False, seed: int = 0) -> Networ
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         backbone = _imported(spec.backbone) if spec.backbone.startswith(_IMPORTED) else _timm(spec.backbone, spec.image_size, spec.drop_path)
-        head = TASKS[spec.task].build_head(spec.head, _width(backbone), len(spec.classes), spec.dropout)
+        head = HEADS[spec.head](_width(backbone), len(spec.classes), spec.dropout)
     if pretrained and not spec.backbone.startswith(_IMPORTED):
         from engine.models import weights
 
@@ -282,6 +283,10 @@ def _from_run(start: Start, recipe: Recipe, classes: tuple[str, ...]) -> tuple[N
     """
     assert start.run_id
     earlier, old = from_checkpoint(runs.find(start.run_id).path("best.safetensors"))
+    if old.task != recipe.task:
+        raise StudioError(
+            f"'{start.title}' learnt another kind of task ({TASKS[old.task].title.lower()})", "Start from a run of the same task, or from its backbone."
+        )
     spec = replace(old, classes=classes, dropout=recipe.dropout, drop_path=recipe.drop_path, task=recipe.task)
     if recipe.image_size and old.fit == "crop":
         spec = replace(spec, image_size=recipe.image_size)

@@ -40,7 +40,6 @@ __all__ = [
     "packaged_file",
     "packaged_sha256",
     "resolve",
-    "top_of",
 ]
 
 Weights = Literal["packaged", "here", "downloadable", "absent"]
@@ -336,7 +335,7 @@ def resolve(start: str, task: str | None = None) -> Start:
 
     Args:
         start: as above.
-        task: what it shall be trained for: decides what a bare backbone gets on top, and refuses what does not do this task.
+        task: what it shall be trained for: decides what a bare backbone gets on top, and refuses what does not do it.
 
     Raises:
         StudioError: if it names nothing known (the nearest names are in it), or nothing for that task.
@@ -346,44 +345,16 @@ def resolve(start: str, task: str | None = None) -> Start:
         return Start("onnx", start, "", "", "", Path(start).name, "as stated by the file's owner", f"the ONNX file {Path(start).name}")
     if start.startswith("run:"):
         return _from_run(start.removeprefix("run:"))
+    from engine.models import tops
+
     head, slash, name = start.rpartition("/")
     if head == "ready":
         return _from_ready(name)
-    head = head if slash else HEADS[0].key if task is None else top_of(task)[0]
+    head = head if slash else HEADS[0].key if task is None else tops.of(task)[0]
     row = backbone(name)
-    title = _top_title(head, row, task)
+    title = tops.title(head, row, task)
     learned = f"pretrained on {row.pretraining}" if row.pretraining else "with pretrained weights" if row.tag else "trained from scratch"
-    return Start(
-        "general", f"{head}/{row.name}", head, row.name, "", f"{row.title} · {title}", row.licence, f"{row.title} ({row.name}), {learned}"
-    )
-
-
-def top_of(task: str) -> tuple[str, ...]:
-    """Return what can stand on a backbone for a task, the usual one first: heads, or architectures."""
-    from engine.models.dense.table import ARCHITECTURES
-
-    found = tuple(row.name for row in ARCHITECTURES.values() if row.task == task)
-    return found or tuple(row.key for row in HEADS)
-
-
-def _top_title(top: str, row: Backbone, task: str | None) -> str:
-    """Return what a head or architecture is called on a backbone.
-
-    Raises:
-        StudioError: if there is none of that name, or it does not go with the task or the backbone.
-    """
-    from engine.models.dense.table import ARCHITECTURES
-
-    heads = {known.key: known for known in HEADS}
-    if top not in heads and top not in ARCHITECTURES:
-        raise StudioError(f"there is no head '{top}'", f"Use one of {', '.join((*heads, *ARCHITECTURES))}, as in linear/{row.name}.")
-    if task is not None and top not in top_of(task):
-        raise StudioError(f"'{top}' is not made for this task ({task})", f"Use one of {', '.join(top_of(task))}, as in {top_of(task)[0]}/{row.name}.")
-    if top in heads:
-        return f"{heads[top].title.lower()} head"
-    if (reason := ARCHITECTURES[top].takes(row)) is not None:
-        raise StudioError(reason, f"Choose another backbone for {ARCHITECTURES[top].title}, or another architecture for {row.title}.")
-    return ARCHITECTURES[top].title
+    return Start("general", f"{head}/{row.name}", head, row.name, "", f"{row.title} · {title}", row.licence, f"{row.title} ({row.name}), {learned}")
 
 
 def _from_ready(name: str) -> Start:

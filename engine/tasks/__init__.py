@@ -10,6 +10,6 @@ from engine.tasks.segmentation import SemanticSegmentation
 
 __all__ = ["TASKS", "Task"]
 
-_ROWS: tuple[Task, ...] = (Classification(), Detection(), SemanticSegmentation(), InstanceSegmentation())
+_ROWS: list[Task] = [Classification(), Detection(), SemanticSegmentation(), InstanceSegmentation()]
 
-TASKS: dict[str, Task] = {task.name: task for task in _ROWS}
+TASKS = {task.name: task for task in _ROWS}

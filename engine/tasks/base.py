@@ -58,7 +58,9 @@ class Task(Protocol):
     def metrics(self, targets: Any, rows: NDArray[Any], predictions: Any) -> dict[str, float]:
         """Return the headline figures of predictions on some pictures, `metric` among them; where two models tie, 'loss' decides."""
 
-    def report(self, manifest: Mapping[str, Any], targets: Any, rows: Mapping[str, NDArray[Any]], split: str, answers: Mapping[str, Any], **extra: Any) -> dict[str, Any]:
+    def report(
+        self, manifest: Mapping[str, Any], targets: Any, rows: Mapping[str, NDArray[Any]], split: str, answers: Mapping[str, Any], **extra: Any
+    ) -> dict[str, Any]:
         """Return report.json of the predictions `answers` has of `split` and, where there are any, of 'val'."""
 
     def keep(self, path: Path, manifest: Mapping[str, Any], rows: NDArray[Any], predictions: Any) -> None:

@@ -32,15 +32,9 @@ class Classification:
         "top5_accuracy": "Top-5 accuracy",
         "ece": "Calibration error",
     }
-    family: Literal["pooled"] = "pooled"
-    fit: Literal["crop"] = "crop"
-    blends = ("mixup", "cutmix")
-
-    def build_head(self, kind: str, features: int, classes: int, dropout: float) -> nn.Module:
-        """Return a linear, MLP or cosine head: features [B, F] -> logits [B, K]."""
-        from engine.tasks.heads import HEADS
-
-        return HEADS[kind](features, classes, dropout)
+    family: Literal["pooled", "dense"] = "pooled"
+    fit: Literal["crop", "whole"] = "crop"
+    blends: tuple[str, ...] = ("mixup", "cutmix")
 
     def targets(self, manifest: Mapping[str, Any], spec: Any = None) -> NDArray[np.int64]:
         """Return the class indices of all pictures."""

@@ -36,8 +36,8 @@ class Detection:
         "map_75": "AP at close overlap",
         "ar_100": "Recall",
     }
-    family: Literal["dense"] = "dense"
-    fit: Literal["whole"] = "whole"
+    family: Literal["pooled", "dense"] = "dense"
+    fit: Literal["crop", "whole"] = "whole"
     blends: tuple[str, ...] = ("mosaic",)
 
     def targets(self, manifest: Mapping[str, Any], spec: Any) -> Drawn:

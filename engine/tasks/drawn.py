@@ -215,7 +215,9 @@ class Labelled(list[dict[str, "Tensor"]]):
         corners = ((0, 0), (width, 0), (width, height), (0, height))
         return Labelled(
             [
-                own if donors[0] < 0 else _together([_shrunk(super(Labelled, self).__getitem__(int(d)), corner) for d, corner in zip(donors, corners, strict=True)])
+                own
+                if donors[0] < 0
+                else _together([_shrunk(super(Labelled, self).__getitem__(int(d)), corner) for d, corner in zip(donors, corners, strict=True)])
                 for own, donors in zip(self, quarters_B4, strict=True)
             ],
             self.hw,

@@ -35,7 +35,7 @@ class InstanceSegmentation(Detection):
     name = "instance-segmentation"
     title = "Outline single things"
     words = "The model learns to outline each thing and to say what it is."
-    blends = ("mosaic", "copy_paste")
+    blends: tuple[str, ...] = ("mosaic", "copy_paste")
 
     def batch(self, targets: Drawn, rows: NDArray[Any], device: torch.device, variation: Any = None) -> Labelled:
         """Return boxes, classes and masks of some pictures."""

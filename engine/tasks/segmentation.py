@@ -33,8 +33,8 @@ class SemanticSegmentation:
     words = "The model learns to say of every place in a picture what is there."
     metric = "miou"
     metric_titles: Mapping[str, str] = {"miou": "Mean overlap (IoU)", "dice": "Dice", "pixel_accuracy": "Pixels right"}
-    family: Literal["dense"] = "dense"
-    fit: Literal["whole"] = "whole"
+    family: Literal["pooled", "dense"] = "dense"
+    fit: Literal["crop", "whole"] = "whole"
     blends: tuple[str, ...] = ()
 
     def targets(self, manifest: Mapping[str, Any], spec: Any) -> Drawn:

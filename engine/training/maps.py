@@ -182,9 +182,7 @@ def _step(lesson: MapLesson, rows: NDArray[Any], optimizer: torch.optim.Optimize
     return value
 
 
-def _report(
-    lesson: MapLesson, epoch: int, epochs: int, step: int, losses: Sequence[float], found: dict[str, float], seconds: float, better: bool
-) -> None:
+def _report(lesson: MapLesson, epoch: int, epochs: int, step: int, losses: Sequence[float], found: dict[str, float], seconds: float, better: bool) -> None:
     shown: dict[str, float | None] = {**found}
     mean = float(np.mean(losses))
     lesson.emit(Epoch(phase="head", epoch=epoch + 1, epochs=epochs, step=step, train_loss=mean, metrics=shown, seconds=seconds, best=better))

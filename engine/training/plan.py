@@ -25,7 +25,19 @@ from engine.tasks import TASKS
 from engine.training import optim, tune
 from engine.training.features import DTYPES, LAYOUTS, frozen_copy
 
-__all__ = ["DEFAULT_BATCH", "DENSE_BATCH", "FEATURES_TOLERANCE", "GRADIENT_TOLERANCE", "Plan", "Trial", "Unfinished", "as_values", "default_batch", "for_features", "for_training"]
+__all__ = [
+    "DEFAULT_BATCH",
+    "DENSE_BATCH",
+    "FEATURES_TOLERANCE",
+    "GRADIENT_TOLERANCE",
+    "Plan",
+    "Trial",
+    "Unfinished",
+    "as_values",
+    "default_batch",
+    "for_features",
+    "for_training",
+]
 
 DEFAULT_BATCH = {"cpu": 32, "mps": 32, "cuda": 64}
 DENSE_BATCH = {"cpu": 8, "mps": 8, "cuda": 16}
