@@ -219,7 +219,8 @@ def for_model(picture: Image.Image, preprocessing: Mapping[str, Any]) -> np.ndar
     """Bring a picture into the form the model was made for: the central square, resized, and its centre; or the whole (`engine.data.geometry`).
 
     `preprocessing` holds image_size, crop_share, interpolation ('bilinear' or 'bicubic'), mean and std; the last two are applied
-    inside the model. Where it is the whole that is shown it also holds fit, height and width. Open files with `opened(path, preprocessing)` to get exactly what evaluation saw.
+    inside the model. Where the whole is shown it also holds fit, height and width. Open files with `opened(path, preprocessing)` to get
+    exactly what evaluation saw.
 
     Returns:
         uint8, image_size x image_size x 3, or height x width x 3.
