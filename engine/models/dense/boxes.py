@@ -13,7 +13,7 @@ import torchvision
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["CANDIDATES", "LEAST_SCORE", "clip", "grid_anchors", "keep_best", "nms_mask", "select"]
+__all__ = ["CANDIDATES", "LEAST_SCORE", "clip", "grid_anchors", "keep_best", "nms_mask", "select", "top"]
 
 CANDIDATES = 1000
 """Most boxes of a picture that go into NMS, as torchvision has it."""
@@ -112,14 +112,23 @@ def select(boxes: Tensor, scores_BNK: Tensor, limit: int, *, iou: float, least: 
     Returns:
         detections_BD6: x1 y1 x2 y2, score, class; the best first, filled up with zeros to D = limit.
     """
-    classes = scores_BNK.shape[2]
-    scores_BF = scores_BNK.flatten(1)
-    scores_BM, places_BM = scores_BF.topk(min(CANDIDATES, scores_BF.shape[1]))
-    own = boxes.dim() == 4
-    boxes_BF4 = boxes.flatten(1, 2) if own else boxes
-    rows_BM = places_BM if own else torch.div(places_BM, classes, rounding_mode="floor")
-    boxes_BM4 = boxes_BF4.gather(1, rows_BM[..., None].expand(-1, -1, 4))
-    classes_BM = places_BM % classes
+    boxes_BM4, scores_BM, classes_BM = _likeliest(boxes, scores_BNK, CANDIDATES)
     scores_BM = scores_BM * (scores_BM > least).to(scores_BM.dtype)
     scores_BM = scores_BM * nms_mask(boxes_BM4, scores_BM, classes_BM, iou)
     return keep_best(boxes_BM4, scores_BM, classes_BM, limit)[0]
+
+
+def top(boxes_BN4: Tensor, scores_BNK: Tensor, limit: int) -> Tensor:
+    """The same without NMS, for methods that answer once a thing."""
+    return keep_best(*_likeliest(boxes_BN4, scores_BNK, limit), limit)[0]
+
+
+def _likeliest(boxes: Tensor, scores_BNK: Tensor, most: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the boxes [B, M, 4], scores and classes [B, M] of the `most` highest scores of each picture."""
+    classes = scores_BNK.shape[2]
+    scores_BF = scores_BNK.flatten(1)
+    scores_BM, places_BM = scores_BF.topk(min(most, scores_BF.shape[1]))
+    own = boxes.dim() == 4
+    boxes_BF4 = boxes.flatten(1, 2) if own else boxes
+    rows_BM = places_BM if own else torch.div(places_BM, classes, rounding_mode="floor")
+    return boxes_BF4.gather(1, rows_BM[..., None].expand(-1, -1, 4)), scores_BM, places_BM % classes

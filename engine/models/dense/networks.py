@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from engine.errors import StudioError
 from engine.models import catalogue
-from engine.models.dense import backbones, one_stage, semantic, table, two_stage
+from engine.models.dense import backbones, mask2former, one_stage, queries, semantic, table, two_stage
 from engine.models.dense.table import Architecture
 
 __all__ = ["BUILDERS", "Network", "build"]
@@ -27,6 +27,11 @@ BUILDERS: dict[str, Builder] = {
     "ssd": one_stage.SSDDetector,
     "faster_rcnn": two_stage.RCNN,
     "mask_rcnn": two_stage.MaskRCNN,
+    "rtdetr_v2": queries.RTDETRv2,
+    "dfine": queries.DFINE,
+    "deformable_detr": queries.DeformableDETR,
+    "mask2former": mask2former.Instances,
+    "mask2former_semantic": mask2former.Semantic,
     "unet": semantic.UNet,
     "fpn": semantic.PyramidSegmenter,
     "deeplabv3": semantic.DeepLab,

@@ -156,6 +156,8 @@ _HIDDEN = Option((128, 64, 256), "Width of the transformer. 256 is what the pape
 _QUERIES = Option((100, 50, 300), "Most things that can be found in one picture.")
 _LAYERS = Option((3, 2, 6), "Decoder layers. 6 is what the paper uses.")
 
+_MASK_LAYERS = Option((4, 7, 10), "Decoder layers. 10 is what the paper uses.")
+
 _ROWS = (
     Architecture(
         "fcos",
@@ -312,7 +314,7 @@ _ROWS = (
         _traits(1, 5, 3, 1, 1),
         "Cheng et al. 2022, Masked-attention Mask Transformer, arxiv.org/abs/2112.01527",
         "transformers",
-        options={"hidden": _HIDDEN, "queries": Option((50, 100), "Most regions in one picture."), "layers": _LAYERS},
+        options={"hidden": _HIDDEN, "queries": Option((50, 100), "Most regions in one picture."), "layers": _MASK_LAYERS},
     ),
     Architecture(
         "mask_rcnn",
@@ -335,7 +337,7 @@ _ROWS = (
         _traits(1, 5, 3, 1, 1),
         "Cheng et al. 2022, Masked-attention Mask Transformer, arxiv.org/abs/2112.01527",
         "transformers",
-        options={"hidden": _HIDDEN, "queries": Option((50, 100), "Most things that can be found in one picture."), "layers": _LAYERS},
+        options={"hidden": _HIDDEN, "queries": Option((50, 100), "Most things that can be found in one picture."), "layers": _MASK_LAYERS},
     ),
 )
 
