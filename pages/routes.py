@@ -24,6 +24,7 @@ from starlette.routing import Route
 from engine import runs, workspace
 from engine.data import images, items
 from engine.errors import StudioError
+from pages import answer_routes
 
 __all__ = ["DOWNLOADS", "LIMITS", "ROUTES", "prune_uploads", "safe_name", "upload_path"]
 
@@ -255,4 +256,5 @@ ROUTES = [
     Route("/graft/plotly.js", plotly_js),
     Route("/graft/download/job/{job}", job_download),
     Route("/graft/download/{run}/{name}", download),
+    *answer_routes.ROUTES,
 ]

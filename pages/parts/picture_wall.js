@@ -18,6 +18,7 @@ function tileNode() {
 export default function ({ data, parentElement, setTriggerValue }) {
   const wall = parentElement.querySelector(".wall")
   wall.classList.toggle("wide", Boolean(data.wide))
+  wall.classList.toggle("whole", Boolean(data.whole))
   while (wall.children.length > data.tiles.length) {
     wall.lastElementChild.remove()
   }

@@ -16,12 +16,13 @@ _HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Tile:
-    """One picture: what it is, one or two lines under it, and how it went."""
+    """One picture: what it is, one or two lines under it, and how it went. `source` is its address where it is not the plain picture."""
 
     item_id: int
     title: str
     words: str = ""
     tone: Literal["plain", "right", "wrong"] = "plain"
+    source: str = ""
 
 
 _component = st.components.v2.component(
@@ -32,15 +33,19 @@ _component = st.components.v2.component(
 )
 
 
-def picture_wall(tiles: Sequence[Tile], *, key: str, size_px: int = 192, chosen: int | None = None, wide: bool = False) -> int | None:
-    """Show pictures in a grid; return the item id of the one clicked in this rerun, else None. `wide` leaves room for words under them."""
+def picture_wall(tiles: Sequence[Tile], *, key: str, size_px: int = 192, chosen: int | None = None, wide: bool = False, whole: bool = False) -> int | None:
+    """Show pictures in a grid; return the item id of the one clicked in this rerun, else None.
+
+    `wide` leaves room for words under them, `whole` shows all of a picture, not the square in its middle.
+    """
     data = {
         "tiles": [
-            {"id": tile.item_id, "title": tile.title, "words": tile.words, "tone": tile.tone, "source": f"/graft/image/{tile.item_id}/{size_px}"}
+            {"id": tile.item_id, "title": tile.title, "words": tile.words, "tone": tile.tone, "source": tile.source or f"/graft/image/{tile.item_id}/{size_px}"}
             for tile in tiles
         ],
         "chosen": chosen,
         "wide": wide,
+        "whole": whole,
     }
     result = _component(key=key, data=data, on_picked_change=lambda: None)
     return None if result.picked is None else int(result.picked)

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from engine import workspace
 from engine.data import shapes
 from engine.evaluation import answers as kept_answers
-from engine.evaluation import drawn
+from engine.evaluation import drawn, shown
 from engine.evaluation.answers import Answer, from_class_map
 
 CLASSES = ["red", "white"]
@@ -86,3 +87,13 @@ def test_no_answer_at_all_is_a_report_too() -> None:
     assert report["metrics"]["map"] == 0
     assert report["errors"]["counts"]["missed"] == sum(len(one["marks"]) for one in seen.entries)
     assert json.dumps(report, allow_nan=False)
+
+
+@pytest.mark.parametrize("show", ["answer", "truth", "errors"])
+@pytest.mark.parametrize("task", ["object-detection", drawn.INSTANCE, drawn.SEMANTIC])
+def test_an_answer_is_drawn_over_its_picture(task: str, show: Any) -> None:
+    seen = judged(task)
+    picture = Image.new("RGB", (SIDE, SIDE), (128, 128, 128))
+    over = np.asarray(shown.compared_over(picture, seen, 3, confidence=0.3, show=show))
+    assert over.shape == (SIDE, SIDE, 3)
+    assert (over != 128).any()
