@@ -25,7 +25,7 @@ ARROWS = {
     "engine.models": BASE | {"engine.data", "engine.tasks"},
     "engine.training": BASE | {"engine.data", "engine.tasks", "engine.models", "engine.evaluation"},
     "engine.evaluation": BASE | {"engine.data", "engine.export"},  # explanations run the exported file
-    "engine.export": BASE | {"engine.data", "engine.tasks", "engine.models"},
+    "engine.export": BASE | {"engine.data", "engine.tasks", "engine.models", "engine.evaluation.answers", "engine.evaluation.boxes"},  # what answers are
     **dict.fromkeys(BASE, BASE),
 }
 """Which part may import which. Parts that are not listed (worker, jobs, zygote, cli) join the others together and may import all of the engine."""

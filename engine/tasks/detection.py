@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from engine.evaluation import answers, detection
-from engine.evaluation.answers import Answer
+from engine.evaluation.answers import Answer, from_things
 from engine.tasks.drawn import Drawn, Labelled, repeat_factors, things_of
 
 if TYPE_CHECKING:
@@ -113,6 +113,4 @@ def drawn_report(manifest: Mapping[str, Any], split: str, count: int, figures: M
 
 
 def _answer(targets: Drawn, row: int, found_D6: NDArray[np.float32]) -> Answer:
-    where, kept = targets.placed[row], found_D6[found_D6[:, 4] > 0]
-    boxes_D4 = where.to_picture(kept[:, :4]).astype(np.float32)
-    return Answer(where.width, where.height, boxes_D4, kept[:, 4], kept[:, 5].astype(np.int64), None, int(targets.entries[row]["id"]))
+    return from_things(found_D6, targets.placed[row], item_id=int(targets.entries[row]["id"]))
