@@ -102,6 +102,12 @@ def create(timm_name: str, image_size: tuple[int, int], *, drop_path: float = 0.
             return timm.create_model(timm_name, features_only=True, **{key: value for key, value in options.items() if key not in dropped})
         except (TypeError, NotImplementedError):
             continue
+        except RuntimeError as error:  # weights of another shape: some networks are made for one picture size
+            if state is None:
+                raise
+            raise StudioError(
+                f"the weights of '{timm_name}' do not fit pictures of {image_size[0]} x {image_size[1]} px", "Use the size it was made for."
+            ) from error
     raise StudioError(f"'{timm_name}' gives no maps at this picture size", "Choose another backbone, or the picture size it was made for.")
 
 

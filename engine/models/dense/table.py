@@ -44,6 +44,11 @@ class Pyramid:
     fixed_size: bool = False
     reason: str = ""
 
+    @property
+    def single(self) -> bool:
+        """Whether all it gives is one size, fine enough for the heads to make the others from (`engine.models.dense.plain`)."""
+        return set(self.strides) in ({8}, {16})
+
 
 @dataclass(frozen=True)
 class Option:
@@ -100,6 +105,8 @@ def refusal(architecture: Architecture, found: Pyramid, title: str) -> str | Non
     """Return None where an architecture fits on a backbone that gives these maps, else the reason in words."""
     if found.reason:
         return f"{title} {found.reason}"
+    if found.single:
+        return None
     missing = [stride for stride in architecture.strides if stride not in found.strides]
     if missing:
         given = ", ".join(f"1/{stride}" for stride in found.strides)
