@@ -67,13 +67,18 @@ TRANSFORMERS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "hubert": ("Hubert", "sound", {**_PLAIN, "conv_dim": [32] * 7, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4}),
     "wavlm": ("WavLM", "sound", {**_PLAIN, "conv_dim": [32] * 7, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4}),
     "data2vec_audio": ("Data2VecAudio", "sound", {**_PLAIN, "conv_dim": [32] * 7, "num_conv_pos_embedding_groups": 4}),
-    "whisper_encoder": ("Whisper", "spectrum", {"d_model": 64, "encoder_layers": 2, "encoder_attention_heads": 4, "encoder_ffn_dim": 128, "decoder_layers": 1}),
+    "whisper_encoder": (
+        "Whisper",
+        "spectrum",
+        {"d_model": 64, "encoder_layers": 2, "encoder_attention_heads": 4, "encoder_ffn_dim": 128, "decoder_layers": 1, "decoder_attention_heads": 4},
+    ),
     "ast": ("AST", "patches", _PLAIN),
 }
 """Name -> its class in transformers, what it takes, and the small configuration it is built from."""
 
 FIXED_SIZES = {
     "alexnet": 224,
+    "vgg11_bn": 224,
     "inception_v3": 299,
     "maxvit_t": 224,
     "crossvit_tiny_240": 240,

@@ -37,7 +37,7 @@ from engine.models.own_onnx.operators import OperatorError
 from engine.models.own_onnx.parity import RUNTIME_FAULTS, compare, real_picture, run_session
 from engine.models.own_onnx.preparation import Preparation, guess
 
-__all__ = ["PREFIX", "Imported", "import_file", "load_backbone", "open_imported", "reference"]
+__all__ = ["PREFIX", "Imported", "Named", "import_file", "load_backbone", "named", "open_imported", "reference"]
 
 PREFIX = "onnx-"
 """How the name of an imported backbone begins."""
@@ -320,11 +320,21 @@ def reference(imported: Imported, cut: Cut, fed: Mapping[str, str] | None = None
     return f"{PREFIX}{imported.id}-{key}"
 
 
-def load_backbone(name: str) -> torch.nn.Module:
-    """Build the backbone that a model spec names (see `reference`).
+@dataclass(frozen=True)
+class Named:
+    """What a backbone's name in a model spec stands for: a file, a cut, and how pictures go in."""
+
+    imported: Imported
+    cut: Cut
+    port: Port
+    bgr: bool
+
+
+def named(name: str) -> Named:
+    """Return what a model spec names (see `reference`).
 
     Raises:
-        StudioError: if it is not in the workspace, or the cut is no longer in it.
+        StudioError: if it is not in the workspace, takes no pictures, or the cut is no longer in it.
     """
     model_id, _, key = name.removeprefix(PREFIX).partition("-")
     imported = open_imported(model_id)
@@ -334,8 +344,17 @@ def load_backbone(name: str) -> torch.nn.Module:
     if row is None:
         raise StudioError("this network does not take pictures", "Choose a network with one picture input.")
     port = Port(row["name"], tuple(row["shape"]), row["dtype"], row["kind"], fed.get("layout", row["layout"]))
-    bgr = fed.get("colours") == "bgr"
-    cut, model = imported.cut(value), imported.model
-    if imported.about["trainable"]:
-        return TrainableBackbone(model, cut, port, bgr=bgr)
-    return FrozenFeatures(model, cut, port, imported.about["fixed_batch"], bgr=bgr)
+    return Named(imported, imported.cut(value), port, fed.get("colours") == "bgr")
+
+
+def load_backbone(name: str) -> torch.nn.Module:
+    """Build the backbone that a model spec names (see `reference`).
+
+    Raises:
+        StudioError: as `named` does.
+    """
+    found = named(name)
+    model, about = found.imported.model, found.imported.about
+    if about["trainable"]:
+        return TrainableBackbone(model, found.cut, found.port, bgr=found.bgr)
+    return FrozenFeatures(model, found.cut, found.port, about["fixed_batch"], bgr=found.bgr)
