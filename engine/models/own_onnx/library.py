@@ -34,15 +34,16 @@ from engine.models.own_onnx.interface import Port, example, inputs_of, outputs_o
 from engine.models.own_onnx.load import external_files, read
 from engine.models.own_onnx.normalise import Prepared, prepare
 from engine.models.own_onnx.operators import OperatorError
-from engine.models.own_onnx.parity import RUNTIME_FAULTS, compare, real_picture, run_session
+from engine.models.own_onnx.parity import RUNTIME_FAULTS, compare, real_picture, real_pictures, run_session
 from engine.models.own_onnx.preparation import Preparation, guess
+from engine.models.own_onnx.restored import restore
 
 __all__ = ["PREFIX", "Imported", "Named", "import_file", "load_backbone", "named", "open_imported", "reference"]
 
 PREFIX = "onnx-"
 """How the name of an imported backbone begins."""
 
-_VERSION = 1
+_VERSION = 2
 _AGREES = 1e-3
 _LARGEST_FILE = (2 << 30) - (64 << 20)
 
@@ -155,6 +156,11 @@ def _analyse(path: Path, model_id: str, report: Report) -> None:
     port = picture_input(ports)
     preparation = guess(prepared.model, port, dtypes.get(port.name)) if port is not None else None
     freed, why = _trained(prepared, ports, preparation)
+    restored = 0
+    if freed is not None and port is not None and preparation is not None:
+        restored = restore(
+            freed.model, real_pictures(preparation, port) or [example([port], seed=seed, batch=1, size=preparation.image_size)[0] for seed in range(8)]
+        )
     report("Comparing it with ONNX Runtime", 0.6)
     parity: dict[str, Any] = {}
     if freed is not None:
@@ -167,6 +173,8 @@ def _analyse(path: Path, model_id: str, report: Report) -> None:
         kept, shapes, outputs = freed.model, freed.shapes, None
     report("Finding where to cut", 0.85)
     about = _about(path, facts, prepared, ports, port, preparation, kept, shapes, freed, why, parity, outputs)
+    if freed is not None and restored:
+        about["notes"].append(f"the exporter had merged BatchNorm into {restored} convolutions; it is a layer of its own again, with the same answers")
     folder = _folder(model_id)
     folder.mkdir(parents=True, exist_ok=True)
     _save(kept, folder / "model.onnx")
@@ -276,8 +284,6 @@ def _about(
     notes = list(prepared.notes) if freed is not None else []
     if freed is not None and freed.mended:
         notes.append(f"the batch size was fixed in {freed.mended} places and is free now")
-    if freed is not None and not prepared.counts.get("batch_norms") and facts["operators"].get("Conv", 0) > 4:
-        notes.append("the exporter had merged BatchNorm into the convolutions (or there was none): their weights learn, the norms are gone")
     return {
         "file": path.name,
         **facts,
