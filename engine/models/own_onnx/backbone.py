@@ -88,7 +88,7 @@ class TrainableValues(_Kept):
     def __init__(self, model: ModelProto, values: Sequence[str], port: Port, *, bgr: bool = False) -> None:
         super().__init__(port, bgr)
         self._proto = up_to(model, *values)
-        self.graph = ImportedGraph(self._proto, values)
+        self.graph = ImportedGraph(self._proto, values, fused=True)
         learnt = self.graph.stored_values()
         for item in self._proto.graph.initializer:  # the module holds these numbers now; twice would be too much
             if item.name in learnt:
