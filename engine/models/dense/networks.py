@@ -16,10 +16,13 @@ from engine.models import catalogue
 from engine.models.dense import backbones, mask2former, one_stage, plain, queries, semantic, table, two_stage
 from engine.models.dense.table import Architecture
 
-__all__ = ["BUILDERS", "MADE", "Network", "build"]
+__all__ = ["BUILDERS", "IMPORTED", "MADE", "Network", "build"]
 
 Builder = Callable[[Sequence[int], Sequence[int], int, tuple[int, int], Mapping[str, Any]], nn.Module]
 """(strides, channels, classes, image size, options) -> a head with forward, loss and decode."""
+
+IMPORTED = "onnx-"
+"""How the name of a backbone begins that came in as an ONNX file (`engine.models.own_onnx`)."""
 
 MADE = (4, 8, 16, 32)
 """Strides of the maps that are made where a backbone gives one only."""
@@ -96,7 +99,9 @@ def build(
     chosen = row.chosen(options)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if isinstance(backbone, str):
+        if isinstance(backbone, str) and backbone.startswith(IMPORTED):
+            source, step = _imported(row, backbone, chosen), row.size_step
+        elif isinstance(backbone, str):
             source, step = _catalogued(row, backbone, size, chosen, pretrained=pretrained, drop_path=drop_path)
         else:
             source, step = _given(row, backbone, chosen), row.size_step
@@ -131,6 +136,15 @@ def _catalogued(row: Architecture, name: str, size: tuple[int, int], options: Ma
     denser = {"output_stride": options["output_stride"]} if options.get("output_stride", 32) < 32 else {}
     read = found.strides[-1:] if found.single else _used(row, found.strides, options)
     return backbones.catalogued(known.name, read, found.strides, size, **denser, **more), step
+
+
+def _imported(row: Architecture, name: str, options: Mapping[str, Any]) -> nn.Module:
+    """Build the maps of a user's own ONNX file, with the weights it came with."""
+    from engine.models.own_onnx.pyramid import load_pyramid
+
+    source = load_pyramid(name)
+    read = _given(row, source, options)
+    return source if read is source else load_pyramid(name, tuple(read.strides))  # type: ignore[arg-type, union-attr]
 
 
 def _given(row: Architecture, source: nn.Module, options: Mapping[str, Any]) -> nn.Module:
