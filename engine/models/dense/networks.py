@@ -68,8 +68,9 @@ class Network(nn.Module):
         return self.head.loss(outputs, targets)  # type: ignore[operator]
 
     def decode(self, outputs: dict[str, Any], limit: int = 100) -> dict[str, Tensor]:
-        """Return what was found."""
-        return self.head.decode(outputs, limit)  # type: ignore[operator]
+        """Return what was found, in full precision whatever the outputs were made in."""
+        with torch.autocast(next(self.parameters()).device.type, enabled=False):
+            return self.head.decode(outputs, limit)  # type: ignore[operator]
 
     def stages(self) -> list[list[str]]:
         """Return the names of the backbone's weights and buffers, grouped by depth."""

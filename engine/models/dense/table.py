@@ -66,6 +66,7 @@ class Architecture:
         name: as in `--start NAME/BACKBONE`.
         strides: of the maps it cannot do without; wanted: of maps it uses where the backbone gives them.
         size_step: sides of pictures must be multiples of this.
+        free_size: whether an exported file may take pictures of other sizes too (the backbone must as well: `Pyramid.fixed_size`).
         traits: 1 (weak) to 5 (strong) for each of TRAITS, from the papers' figures at like backbones: an order, not a measurement.
         method: the paper; code: whose implementation: 'torchvision', 'transformers' or 'Graft'.
     """
@@ -80,6 +81,7 @@ class Architecture:
     code: str
     wanted: tuple[int, ...] = ()
     size_step: int = 32
+    free_size: bool = True
     options: Mapping[str, Option] = field(default_factory=dict)
 
     def takes(self, row: Backbone) -> str | None:
@@ -221,6 +223,7 @@ _ROWS = (
         _traits(3, 5, 4, 2, 2),
         "Lv et al. 2024, RT-DETRv2, arxiv.org/abs/2407.17140",
         "transformers",
+        free_size=False,
         options={"hidden": _HIDDEN, "queries": _QUERIES, "layers": _LAYERS},
     ),
     Architecture(
@@ -232,6 +235,7 @@ _ROWS = (
         _traits(3, 5, 4, 2, 2),
         "Peng et al. 2024, D-FINE, arxiv.org/abs/2410.13842",
         "transformers",
+        free_size=False,
         options={"hidden": _HIDDEN, "queries": _QUERIES, "layers": _LAYERS},
     ),
     Architecture(
@@ -243,6 +247,7 @@ _ROWS = (
         _traits(1, 4, 4, 1, 1),
         "Zhu et al. 2021, Deformable DETR, arxiv.org/abs/2010.04159",
         "transformers",
+        free_size=False,
         options={"hidden": _HIDDEN, "queries": _QUERIES, "layers": _LAYERS},
     ),
     Architecture(
@@ -321,6 +326,7 @@ _ROWS = (
         _traits(1, 5, 3, 1, 1),
         "Cheng et al. 2022, Masked-attention Mask Transformer, arxiv.org/abs/2112.01527",
         "transformers",
+        free_size=False,
         options={"hidden": _HIDDEN, "queries": Option((50, 100), "Most regions in one picture."), "layers": _MASK_LAYERS},
     ),
     Architecture(
@@ -344,6 +350,7 @@ _ROWS = (
         _traits(1, 5, 3, 1, 1),
         "Cheng et al. 2022, Masked-attention Mask Transformer, arxiv.org/abs/2112.01527",
         "transformers",
+        free_size=False,
         options={"hidden": _HIDDEN, "queries": Option((50, 100), "Most things that can be found in one picture."), "layers": _MASK_LAYERS},
     ),
 )

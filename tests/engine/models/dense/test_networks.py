@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import copy
 
+import onnxruntime
 import pytest
 import safetensors.torch
 import timm
 import torch
 from torch import nn
 
-from benchmarks.cells import scenes, train
+from benchmarks.cells import compare, scenes, train
 from engine.errors import StudioError
 from engine.models import dense, weights
 from engine.models.build import read_weights
+from engine.models.dense.onnx_form import to_onnx
 
 
 def test_the_packaged_weights_are_the_ones_in_the_maps() -> None:
@@ -81,6 +83,35 @@ def test_pictures_without_anything_train(name: str) -> None:
     loss.backward()
     assert torch.isfinite(loss)
     assert all(torch.isfinite(part.grad).all() for part in network.parameters() if part.grad is not None)
+
+
+@pytest.mark.parametrize("name", list(dense.ARCHITECTURES))
+def test_half_precision_and_channels_last_train(name: str) -> None:
+    """What the dry run tries: bfloat16 with the channels last."""
+    network = dense.build(name, "resnet10t", 3, 96).to(memory_format=torch.channels_last)
+    images, targets = scenes(network.task, 96)
+    images = images.to(memory_format=torch.channels_last)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = sum(network.train().loss(network(images), targets).values())
+    loss.backward()
+    assert torch.isfinite(loss)
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        network.eval()
+        found = network.decode(network(images))
+    assert all(value.dtype == torch.float32 and torch.isfinite(value).all() for value in found.values())
+
+
+@pytest.mark.parametrize("name", [row.name for row in dense.ARCHITECTURES.values() if row.free_size])
+def test_a_file_takes_pictures_of_other_sizes(name: str) -> None:
+    network = dense.build(name, "resnet10t", 3, 96)
+    images, targets = scenes(network.task, 96)
+    train(network, images, targets)
+    module = dense.for_export(network.eval())
+    session = onnxruntime.InferenceSession(to_onnx(module, images[:1], dynamic_size=True).SerializeToString(), providers=["CPUExecutionProvider"])
+    other = scenes(network.task, 160, seed=1)[0][:, :, :128]
+    with torch.no_grad():
+        expected = [part.numpy() for part in module(other)]
+    assert compare(network.task, expected, session.run(None, {"images": other.numpy()}))["passed"]
 
 
 @pytest.mark.parametrize("name", ["fcos", "ssd", "rtdetr_v2", "unet", "mask2former"])
