@@ -80,7 +80,7 @@ def build(
 
     Args:
         architecture: a row of ARCHITECTURES, or its name.
-        backbone: a catalogued backbone's name, or a module of one's own that gives maps and has `strides` and `channels`.
+        backbone: a catalogued backbone's name, an imported network's ('onnx-...'), or a module that gives maps and has `strides` and `channels`.
         classes: K, without the background.
         image_size: the side, or height and width, in pixels that it will mostly see; other multiples of `size_step` work where the backbone allows.
         options: of the architecture; what is not named takes its default.

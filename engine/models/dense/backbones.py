@@ -7,7 +7,9 @@ Shapes: B pictures, C channels, H x W pixels.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import timm
@@ -83,6 +85,18 @@ def freeze_norms(module: nn.Module) -> None:
             part.eval()
 
 
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep timm from warning of the last layers' weights, which a source of maps has no use for."""
+    logger = logging.getLogger("timm.models._builder")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 def create(timm_name: str, image_size: tuple[int, int], *, drop_path: float = 0.0, state: Mapping[str, Tensor] | None = None, **more: Any) -> nn.Module:
     """Build timm's network as a source of maps, random or with `state` (timm's names). Options it does not know are left out.
 
@@ -99,9 +113,16 @@ def create(timm_name: str, image_size: tuple[int, int], *, drop_path: float = 0.
         options |= {"pretrained": True, "pretrained_cfg_overlay": {"state_dict": dict(state)}}
     for dropped in ((), ("drop_path_rate",), ("output_stride",), ("drop_path_rate", "output_stride")):
         try:
-            return timm.create_model(timm_name, features_only=True, **{key: value for key, value in options.items() if key not in dropped})
+            with _quiet():
+                return timm.create_model(timm_name, features_only=True, **{key: value for key, value in options.items() if key not in dropped})
         except (TypeError, NotImplementedError):
             continue
+        except RuntimeError as error:  # weights of another shape: some networks are made for one picture size
+            if state is None:
+                raise
+            raise StudioError(
+                f"the weights of '{timm_name}' do not fit pictures of {image_size[0]} x {image_size[1]} px", "Use the size it was made for."
+            ) from error
     raise StudioError(f"'{timm_name}' gives no maps at this picture size", "Choose another backbone, or the picture size it was made for.")
 
 

@@ -30,6 +30,10 @@ STEPS = (32, 64, 128)
 FAULTS = (RuntimeError, AssertionError, ValueError, TypeError, AttributeError, IndexError, KeyError, NotImplementedError, StudioError)
 
 
+class UnevenError(ValueError):
+    """Maps come, but the picture's sides are no multiples of theirs."""
+
+
 def _maps(timm_name: str, size: int) -> tuple[list[int], list[int]]:
     """Return strides and channels as they come out for pictures of a size."""
     with torch.device("meta"), torch.no_grad():
@@ -38,11 +42,16 @@ def _maps(timm_name: str, size: int) -> tuple[list[int], list[int]]:
         maps = MapSource(net, given, given)(torch.zeros(1, 3, size, size))
     shapes = [tuple(one.shape) for one in maps]
     if any(len(shape) != 4 or shape[2] != shape[3] or size % shape[2] for shape in shapes):
-        raise ValueError(f"maps {shapes}")
+        raise UnevenError(f"maps {shapes}")
     channels = [int(count) for count in net.feature_info.channels()]  # type: ignore[union-attr, operator]
     if channels != [shape[1] for shape in shapes]:
         raise ValueError(f"channels {channels}, maps {shapes}")
     return [size // shape[2] for shape in shapes], channels
+
+
+def _patches(side: int) -> str:
+    fine = "which do not line up with halves and quarters of the picture" if side % 8 else "too coarse to tell where things are"
+    return f"looks at pictures in patches of {side} px, {fine}"
 
 
 def probe(name: str) -> dict[str, str]:
@@ -63,18 +72,20 @@ def probe(name: str) -> dict[str, str]:
         if found[1][0] != strides:
             faults.append("maps do not follow the picture's size")
             continue
-        if len(set(strides)) == 1:
-            return answer | {"reason": f"looks at pictures in patches of {strides[0]} px and gives maps of that one size only"}
+        if len(set(strides)) == 1 and strides[0] not in (8, 16):
+            return answer | {"reason": _patches(strides[0])}
         last = {stride: index for index, stride in enumerate(strides)}
-        if max(strides) != 32 and 32 not in strides:
+        if len(set(strides)) > 1 and 32 not in strides:
             return answer | {"reason": f"gives maps at {', '.join(f'1/{one}' for one in sorted(last))} of the picture's size, none at 1/32"}
         return answer | {"strides": " ".join(map(str, strides)), "channels": " ".join(map(str, channels)), "size_step": str(step)}
     try:
         strides, _ = _maps(timm_name, row.image_size)
+    except UnevenError:
+        return answer | {"reason": "gives maps that do not divide the picture evenly"}
     except FAULTS:
         return answer | {"reason": "does not give its inner maps out"}
     if len(set(strides)) == 1:
-        return answer | {"reason": f"looks at pictures in patches of {strides[0]} px and gives maps of that one size only"}
+        return answer | {"reason": _patches(strides[0])}
     print(name, faults, file=sys.stderr)  # noqa: T201
     return answer | {"reason": f"gives maps for pictures of {row.image_size} px only"}
 

@@ -13,13 +13,19 @@ from torch import Tensor, nn
 
 from engine.errors import StudioError
 from engine.models import catalogue
-from engine.models.dense import backbones, mask2former, one_stage, queries, semantic, table, two_stage
+from engine.models.dense import backbones, mask2former, one_stage, plain, queries, semantic, table, two_stage
 from engine.models.dense.table import Architecture
 
-__all__ = ["BUILDERS", "Network", "build"]
+__all__ = ["BUILDERS", "IMPORTED", "MADE", "Network", "build"]
 
 Builder = Callable[[Sequence[int], Sequence[int], int, tuple[int, int], Mapping[str, Any]], nn.Module]
 """(strides, channels, classes, image size, options) -> a head with forward, loss and decode."""
+
+IMPORTED = "onnx-"
+"""How the name of a backbone begins that came in as an ONNX file (`engine.models.own_onnx`)."""
+
+MADE = (4, 8, 16, 32)
+"""Strides of the maps that are made where a backbone gives one only."""
 
 BUILDERS: dict[str, Builder] = {
     "fcos": one_stage.FCOSDetector,
@@ -62,8 +68,9 @@ class Network(nn.Module):
         return self.head.loss(outputs, targets)  # type: ignore[operator]
 
     def decode(self, outputs: dict[str, Any], limit: int = 100) -> dict[str, Tensor]:
-        """Return what was found."""
-        return self.head.decode(outputs, limit)  # type: ignore[operator]
+        """Return what was found, in full precision whatever the outputs were made in."""
+        with torch.autocast(next(self.parameters()).device.type, enabled=False):
+            return self.head.decode(outputs, limit)  # type: ignore[operator]
 
     def stages(self) -> list[list[str]]:
         """Return the names of the backbone's weights and buffers, grouped by depth."""
@@ -93,13 +100,24 @@ def build(
     chosen = row.chosen(options)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if isinstance(backbone, str):
+        if isinstance(backbone, str) and backbone.startswith(IMPORTED):
+            source, step = _imported(row, backbone, chosen), row.size_step
+        elif isinstance(backbone, str):
             source, step = _catalogued(row, backbone, size, chosen, pretrained=pretrained, drop_path=drop_path)
         else:
             source, step = _given(row, backbone, chosen), row.size_step
         _check_size(size, step)
-        head = BUILDERS[row.name](source.strides, source.channels, classes, size, chosen)  # type: ignore[arg-type]
+        head = _head(row, tuple(source.strides), tuple(source.channels), classes, size, chosen)  # type: ignore[arg-type, union-attr]
     return Network(row, source, head, step)
+
+
+def _head(row: Architecture, strides: tuple[int, ...], channels: tuple[int, ...], classes: int, size: tuple[int, int], options: Mapping[str, Any]) -> nn.Module:
+    """Build the head; on a backbone of one map only it makes the others first."""
+    if not table.Pyramid(strides, channels).single or "output_stride" in options:
+        return BUILDERS[row.name](strides, channels, classes, size, options)
+    read = _used(row, MADE, options)
+    inner = BUILDERS[row.name](read, [plain.expanded_channels(channels[-1])] * len(read), classes, size, options)
+    return plain.Expanded(strides[-1], channels[-1], read, inner)
 
 
 def _check_size(size: tuple[int, int], step: int) -> None:
@@ -117,7 +135,17 @@ def _catalogued(row: Architecture, name: str, size: tuple[int, int], options: Ma
     step = max(found.size_step, row.size_step)
     _check_size(size, step)
     denser = {"output_stride": options["output_stride"]} if options.get("output_stride", 32) < 32 else {}
-    return backbones.catalogued(known.name, _used(row, found.strides, options), found.strides, size, **denser, **more), step
+    read = found.strides[-1:] if found.single else _used(row, found.strides, options)
+    return backbones.catalogued(known.name, read, found.strides, size, **denser, **more), step
+
+
+def _imported(row: Architecture, name: str, options: Mapping[str, Any]) -> nn.Module:
+    """Build the maps of a user's own ONNX file, with the weights it came with."""
+    from engine.models.own_onnx.pyramid import load_pyramid
+
+    source = load_pyramid(name)
+    read = _given(row, source, options)
+    return source if read is source else load_pyramid(name, tuple(read.strides))  # type: ignore[arg-type, union-attr]
 
 
 def _given(row: Architecture, source: nn.Module, options: Mapping[str, Any]) -> nn.Module:
@@ -126,5 +154,7 @@ def _given(row: Architecture, source: nn.Module, options: Mapping[str, Any]) -> 
     reason = table.refusal(row, table.Pyramid(strides, tuple(source.channels)), "This network")  # type: ignore[arg-type, union-attr]
     if reason:
         raise StudioError(reason, "Choose another architecture.")
+    if table.Pyramid(strides).single:
+        return source
     used = _used(row, strides, options)
     return source if used == strides else backbones.Picked(source, used)

@@ -44,6 +44,11 @@ class Pyramid:
     fixed_size: bool = False
     reason: str = ""
 
+    @property
+    def single(self) -> bool:
+        """Whether all it gives is one size, fine enough for the heads to make the others from (`engine.models.dense.plain`)."""
+        return set(self.strides) in ({8}, {16})
+
 
 @dataclass(frozen=True)
 class Option:
@@ -61,6 +66,7 @@ class Architecture:
         name: as in `--start NAME/BACKBONE`.
         strides: of the maps it cannot do without; wanted: of maps it uses where the backbone gives them.
         size_step: sides of pictures must be multiples of this.
+        free_size: whether an exported file may take pictures of other sizes too (the backbone must as well: `Pyramid.fixed_size`).
         traits: 1 (weak) to 5 (strong) for each of TRAITS, from the papers' figures at like backbones: an order, not a measurement.
         method: the paper; code: whose implementation: 'torchvision', 'transformers' or 'Graft'.
     """
@@ -75,6 +81,7 @@ class Architecture:
     code: str
     wanted: tuple[int, ...] = ()
     size_step: int = 32
+    free_size: bool = True
     options: Mapping[str, Option] = field(default_factory=dict)
 
     def takes(self, row: Backbone) -> str | None:
@@ -100,6 +107,8 @@ def refusal(architecture: Architecture, found: Pyramid, title: str) -> str | Non
     """Return None where an architecture fits on a backbone that gives these maps, else the reason in words."""
     if found.reason:
         return f"{title} {found.reason}"
+    if found.single:
+        return None
     missing = [stride for stride in architecture.strides if stride not in found.strides]
     if missing:
         given = ", ".join(f"1/{stride}" for stride in found.strides)
@@ -214,6 +223,7 @@ _ROWS = (
         _traits(3, 5, 4, 2, 2),
         "Lv et al. 2024, RT-DETRv2, arxiv.org/abs/2407.17140",
         "transformers",
+        free_size=False,
         options={"hidden": _HIDDEN, "queries": _QUERIES, "layers": _LAYERS},
     ),
     Architecture(
@@ -225,6 +235,7 @@ _ROWS = (
         _traits(3, 5, 4, 2, 2),
         "Peng et al. 2024, D-FINE, arxiv.org/abs/2410.13842",
         "transformers",
+        free_size=False,
         options={"hidden": _HIDDEN, "queries": _QUERIES, "layers": _LAYERS},
     ),
     Architecture(
@@ -236,6 +247,7 @@ _ROWS = (
         _traits(1, 4, 4, 1, 1),
         "Zhu et al. 2021, Deformable DETR, arxiv.org/abs/2010.04159",
         "transformers",
+        free_size=False,
         options={"hidden": _HIDDEN, "queries": _QUERIES, "layers": _LAYERS},
     ),
     Architecture(
@@ -314,6 +326,7 @@ _ROWS = (
         _traits(1, 5, 3, 1, 1),
         "Cheng et al. 2022, Masked-attention Mask Transformer, arxiv.org/abs/2112.01527",
         "transformers",
+        free_size=False,
         options={"hidden": _HIDDEN, "queries": Option((50, 100), "Most regions in one picture."), "layers": _MASK_LAYERS},
     ),
     Architecture(
@@ -337,6 +350,7 @@ _ROWS = (
         _traits(1, 5, 3, 1, 1),
         "Cheng et al. 2022, Masked-attention Mask Transformer, arxiv.org/abs/2112.01527",
         "transformers",
+        free_size=False,
         options={"hidden": _HIDDEN, "queries": Option((50, 100), "Most things that can be found in one picture."), "layers": _MASK_LAYERS},
     ),
 )

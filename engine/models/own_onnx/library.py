@@ -34,15 +34,16 @@ from engine.models.own_onnx.interface import Port, example, inputs_of, outputs_o
 from engine.models.own_onnx.load import external_files, read
 from engine.models.own_onnx.normalise import Prepared, prepare
 from engine.models.own_onnx.operators import OperatorError
-from engine.models.own_onnx.parity import RUNTIME_FAULTS, compare, real_picture, run_session
+from engine.models.own_onnx.parity import RUNTIME_FAULTS, compare, real_picture, real_pictures, run_session
 from engine.models.own_onnx.preparation import Preparation, guess
+from engine.models.own_onnx.restored import restore
 
-__all__ = ["PREFIX", "Imported", "import_file", "load_backbone", "open_imported", "reference"]
+__all__ = ["PREFIX", "Imported", "Named", "import_file", "load_backbone", "named", "open_imported", "reference"]
 
 PREFIX = "onnx-"
 """How the name of an imported backbone begins."""
 
-_VERSION = 1
+_VERSION = 2
 _AGREES = 1e-3
 _LARGEST_FILE = (2 << 30) - (64 << 20)
 
@@ -155,6 +156,11 @@ def _analyse(path: Path, model_id: str, report: Report) -> None:
     port = picture_input(ports)
     preparation = guess(prepared.model, port, dtypes.get(port.name)) if port is not None else None
     freed, why = _trained(prepared, ports, preparation)
+    restored = 0
+    if freed is not None and port is not None and preparation is not None:
+        restored = restore(
+            freed.model, real_pictures(preparation, port) or [example([port], seed=seed, batch=1, size=preparation.image_size)[0] for seed in range(8)]
+        )
     report("Comparing it with ONNX Runtime", 0.6)
     parity: dict[str, Any] = {}
     if freed is not None:
@@ -167,6 +173,8 @@ def _analyse(path: Path, model_id: str, report: Report) -> None:
         kept, shapes, outputs = freed.model, freed.shapes, None
     report("Finding where to cut", 0.85)
     about = _about(path, facts, prepared, ports, port, preparation, kept, shapes, freed, why, parity, outputs)
+    if freed is not None and restored:
+        about["notes"].append(f"the exporter had merged BatchNorm into {restored} convolutions; it is a layer of its own again, with the same answers")
     folder = _folder(model_id)
     folder.mkdir(parents=True, exist_ok=True)
     _save(kept, folder / "model.onnx")
@@ -276,8 +284,6 @@ def _about(
     notes = list(prepared.notes) if freed is not None else []
     if freed is not None and freed.mended:
         notes.append(f"the batch size was fixed in {freed.mended} places and is free now")
-    if freed is not None and not prepared.counts.get("batch_norms") and facts["operators"].get("Conv", 0) > 4:
-        notes.append("the exporter had merged BatchNorm into the convolutions (or there was none): their weights learn, the norms are gone")
     return {
         "file": path.name,
         **facts,
@@ -320,11 +326,21 @@ def reference(imported: Imported, cut: Cut, fed: Mapping[str, str] | None = None
     return f"{PREFIX}{imported.id}-{key}"
 
 
-def load_backbone(name: str) -> torch.nn.Module:
-    """Build the backbone that a model spec names (see `reference`).
+@dataclass(frozen=True)
+class Named:
+    """What a backbone's name in a model spec stands for: a file, a cut, and how pictures go in."""
+
+    imported: Imported
+    cut: Cut
+    port: Port
+    bgr: bool
+
+
+def named(name: str) -> Named:
+    """Return what a model spec names (see `reference`).
 
     Raises:
-        StudioError: if it is not in the workspace, or the cut is no longer in it.
+        StudioError: if it is not in the workspace, takes no pictures, or the cut is no longer in it.
     """
     model_id, _, key = name.removeprefix(PREFIX).partition("-")
     imported = open_imported(model_id)
@@ -334,8 +350,17 @@ def load_backbone(name: str) -> torch.nn.Module:
     if row is None:
         raise StudioError("this network does not take pictures", "Choose a network with one picture input.")
     port = Port(row["name"], tuple(row["shape"]), row["dtype"], row["kind"], fed.get("layout", row["layout"]))
-    bgr = fed.get("colours") == "bgr"
-    cut, model = imported.cut(value), imported.model
-    if imported.about["trainable"]:
-        return TrainableBackbone(model, cut, port, bgr=bgr)
-    return FrozenFeatures(model, cut, port, imported.about["fixed_batch"], bgr=bgr)
+    return Named(imported, imported.cut(value), port, fed.get("colours") == "bgr")
+
+
+def load_backbone(name: str) -> torch.nn.Module:
+    """Build the backbone that a model spec names (see `reference`).
+
+    Raises:
+        StudioError: as `named` does.
+    """
+    found = named(name)
+    model, about = found.imported.model, found.imported.about
+    if about["trainable"]:
+        return TrainableBackbone(model, found.cut, found.port, bgr=found.bgr)
+    return FrozenFeatures(model, found.cut, found.port, about["fixed_batch"], bgr=found.bgr)

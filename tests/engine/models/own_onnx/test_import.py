@@ -198,3 +198,56 @@ def test_a_file_is_found_again_without_being_analysed(made) -> None:
     path.rename(path.with_name("gone.onnx"))
     assert import_file(path).id == found.id
     path.with_name("gone.onnx").rename(path)
+
+
+def test_batch_norm_an_exporter_merged_is_a_layer_again_with_the_same_answers(made) -> None:
+    path, found = made("mobilenet")
+    operators = [node.op_type for node in onnx.load(path).graph.node]
+    assert "BatchNormalization" not in operators
+    norms = [node for node in found.model.graph.node if node.op_type == "BatchNormalization"]
+    assert len(norms) > 20
+    assert any(f"merged BatchNorm into {len(norms)} convolutions" in note for note in found.about["notes"])
+    filters = {item.name: onnx.numpy_helper.to_array(item) for item in found.model.graph.initializer}
+    followed = [node for node in found.model.graph.node if node.op_type == "Conv" and node.output[0] in {norm.input[0] for norm in norms}]
+    lengths = np.concatenate([np.linalg.norm(filters[node.input[1]].reshape(len(filters[node.input[1]]), -1), axis=1) for node in followed])
+    np.testing.assert_allclose(lengths, 1, rtol=1e-4)
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        ours = ImportedGraph(found.model)(images).numpy()
+    theirs = np.concatenate([onnxruntime.InferenceSession(str(path)).run(None, {"images": images[i : i + 1].numpy()})[0] for i in range(2)])
+    np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
+def test_convolutions_written_with_a_bias_stay_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAFT_HOME", str(tmp_path / "home"))
+    layers = [part for _ in range(5) for part in (nn.Conv2d(3, 3, 3, padding=1), nn.ReLU())]
+    found = import_file(networks.export(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 10)), tmp_path / "plain.onnx", 32))
+    assert all(node.op_type != "BatchNormalization" for node in found.model.graph.node)
+
+
+def test_a_constant_made_for_the_files_batch_is_repeated_for_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Positions stored for batch x heads (WavLM), and a table of one row read at every picture's places (RoBERTa)."""
+
+    class Heads(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.head = nn.Linear(8, 8), nn.Linear(8, 3)
+            self.register_buffer("kinds", torch.arange(8).view(1, 8))
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            rows = self.layer(images.mean(1))  # [B, 8, 8]
+            places = (rows.detach().sum(2) > 0).long().cumsum(1) - 1
+            kinds = torch.gather(self.kinds.expand(images.shape[0], 8), 1, places.clamp_min(0))
+            heads = rows.view(images.shape[0], 8, 2, 4).transpose(1, 2).reshape(-1, 8, 4)
+            scale = self.kinds.view(1, 1, 8, 1).float().add(torch.tensor([1.0, 2.0]).view(1, 2, 1, 1)).expand(images.shape[0], 2, 8, 4).reshape(-1, 8, 4)
+            mixed = (heads * scale).view(images.shape[0], 2, 8, 4).transpose(1, 2).reshape(images.shape[0], 8, 8) + kinds.unsqueeze(2)
+            return self.head(mixed.mean(1))
+
+    monkeypatch.setenv("GRAFT_HOME", str(tmp_path / "home"))
+    found = import_file(networks.export(Heads(), tmp_path / "heads.onnx", 8))
+    assert found.about["trainable"], found.about["why"]
+    images = torch.randn(3, 3, 8, 8)
+    torch.manual_seed(0)
+    module = ImportedGraph(found.model)
+    with torch.no_grad():
+        torch.testing.assert_close(module(images), torch.cat([module(images[i : i + 1]) for i in range(3)]))
