@@ -113,7 +113,7 @@ def measured(model: str, manifest: dict[str, Any], epochs: int) -> dict[str, Any
             network,
             spec,
             task,
-            task.targets(manifest),
+            task.targets(manifest, spec),
             data,
             recipe,
             chosen,

@@ -53,7 +53,7 @@ def train(job: Work) -> LastWord:
     outcome = session.train(
         recipe=recipe,
         manifest=workspace.read_json(run.path("version.json")),
-        start=catalogue.resolve(recipe.start),
+        start=catalogue.resolve(recipe.start, recipe.task),
         files=session.Files(run.folder),
         emit=job.emit,
         wish=job.wish,
@@ -85,7 +85,7 @@ def estimate(job: Work) -> LastWord:
 
     recipe = Recipe.model_validate(job.request["recipe"])
     manifest = versions.freeze(job.request["project_id"])
-    found = session.estimate(recipe=recipe, manifest=manifest, start=catalogue.resolve(recipe.start), emit=job.emit, wish=job.wish)
+    found = session.estimate(recipe=recipe, manifest=manifest, start=catalogue.resolve(recipe.start, recipe.task), emit=job.emit, wish=job.wish)
     return job.finished(found) if found else job.left()
 
 

@@ -18,10 +18,25 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from engine import workspace
-from engine.data import items
+from engine.data import geometry, items
 from engine.errors import StudioError
 
-__all__ = ["FORMATS", "MAX_PIXELS", "SUFFIXES", "THUMBNAIL_SIZES", "Checked", "check", "for_model", "open_rgb", "store_px_of", "stored_square", "thumbnail"]
+__all__ = [
+    "FORMATS",
+    "MAX_PIXELS",
+    "SUFFIXES",
+    "THUMBNAIL_SIZES",
+    "Checked",
+    "check",
+    "for_model",
+    "open_rgb",
+    "opened",
+    "store_px_of",
+    "stored",
+    "stored_hw",
+    "stored_square",
+    "thumbnail",
+]
 
 FORMATS = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "GIF": ".gif", "BMP": ".bmp", "WEBP": ".webp", "TIFF": ".tif", "PPM": ".ppm", "AVIF": ".avif"}
 """What Pillow may decode here, by its own name, and the suffix a copy gets. Others (EPS runs a program) are never tried."""
@@ -139,6 +154,15 @@ def open_rgb(source: Path | BinaryIO, size_px: int | None = None, name: str | No
             raise _damaged(called, error) from error
 
 
+def opened(source: Path | BinaryIO, preprocessing: Mapping[str, Any], name: str | None = None) -> Image.Image:
+    """Decode a picture to RGB as a model's preprocessing wants it: a large JPEG reduced where only a part of it is looked at.
+
+    Raises:
+        StudioError: as `open_rgb`.
+    """
+    return open_rgb(source, store_px_of(preprocessing) if preprocessing.get("fit", "crop") == "crop" else None, name)
+
+
 def _to_rgb(picture: Image.Image) -> Image.Image:
     if picture.mode.startswith(("I", "F")):
         return _scaled_to_8_bit(picture)
@@ -165,6 +189,25 @@ def store_px_of(preprocessing: Mapping[str, Any]) -> int:
     return max(int(preprocessing["image_size"]), round(preprocessing["image_size"] / preprocessing["crop_share"]))
 
 
+def stored_hw(preprocessing: Mapping[str, Any]) -> tuple[int, int]:
+    """Return height and width, in pixels, in which a picture is kept decoded: the square above, or where it is shown whole the model's input.
+
+    >>> stored_hw({"fit": "whole", "image_size": 320, "height": 256, "width": 320})
+    (256, 320)
+    """
+    if preprocessing.get("fit", "crop") == "crop":
+        return (store_px_of(preprocessing),) * 2
+    return tuple(int(preprocessing.get(side) or preprocessing["image_size"]) for side in ("height", "width"))  # type: ignore[return-value]
+
+
+def stored(picture: Image.Image, preprocessing: Mapping[str, Any]) -> np.ndarray:
+    """Bring an RGB picture into the form in which it is kept decoded: uint8 [height, width, 3]."""
+    height, width = stored_hw(preprocessing)
+    if preprocessing.get("fit", "crop") == "crop":
+        return np.asarray(stored_square(picture, height, preprocessing["interpolation"]))
+    return geometry.shown_whole(picture, geometry.placed(*picture.size, (height, width)), (height, width), _FILTERS[preprocessing["interpolation"]])
+
+
 def stored_square(picture: Image.Image, store_px: int, interpolation: str) -> Image.Image:
     """Cut the central square out of a picture and resize it to store_px, antialiased."""
     side = min(picture.size)
@@ -173,14 +216,17 @@ def stored_square(picture: Image.Image, store_px: int, interpolation: str) -> Im
 
 
 def for_model(picture: Image.Image, preprocessing: Mapping[str, Any]) -> np.ndarray:
-    """Bring a picture into the form the model was made for: the central square, resized, and its centre.
+    """Bring a picture into the form the model was made for: the central square, resized, and its centre; or the whole (`engine.data.geometry`).
 
     `preprocessing` holds image_size, crop_share, interpolation ('bilinear' or 'bicubic'), mean and std; the last two are applied
-    inside the model. Open large files with `open_rgb(path, store_px_of(preprocessing))` to get exactly what evaluation saw.
+    inside the model. Where the whole is shown it also holds fit, height and width. Open files with `opened(path, preprocessing)` to get
+    exactly what evaluation saw.
 
     Returns:
-        uint8, image_size x image_size x 3.
+        uint8, image_size x image_size x 3, or height x width x 3.
     """
+    if preprocessing.get("fit", "crop") == "whole":
+        return stored(picture if picture.mode == "RGB" else _to_rgb(picture), preprocessing)
     store_px, size_px = store_px_of(preprocessing), int(preprocessing["image_size"])
     edge = (store_px - size_px) // 2
     rgb = picture if picture.mode == "RGB" else _to_rgb(picture)

@@ -33,9 +33,10 @@ from numpy.typing import NDArray
 
 from engine import workspace
 from engine.data import shapes
+from engine.data.geometry import Placed
 from engine.errors import StudioError
 
-__all__ = ["Answer", "BACKGROUND", "from_class_map", "read", "write"]
+__all__ = ["Answer", "BACKGROUND", "from_class_map", "from_things", "read", "write"]
 
 BACKGROUND = 0
 """In a class map: no class; class k of the version is k + 1."""
@@ -95,6 +96,26 @@ def from_class_map(classes_HW: NDArray[Any], confidence_HW: NDArray[Any], item_i
         tuple(shapes.mask_from(region_HW) for region_HW in regions),
         item_id,
     )
+
+
+def from_things(things_D6: NDArray[Any], where: Placed, masks_DHW: NDArray[Any] | None = None, item_id: int = 0) -> Answer:
+    """Return the answer, in the picture's own pixels, that a network's detections in a frame amount to.
+
+    Args:
+        things_D6: x1 y1 x2 y2 in pixels of the frame, score, class; score 0 where there is nothing more.
+        where: where the picture lies in the frame.
+        masks_DHW: of each thing, true where it is; one with nothing in the picture is left out.
+        item_id: the picture's.
+    """
+    kept = np.flatnonzero(things_D6[:, 4] > 0)
+    masks: list[dict[str, Any]] | None = None
+    if masks_DHW is not None:
+        inside_DHW = masks_DHW[kept, : where.content_height, : where.content_width]
+        kept, inside_DHW = kept[inside_DHW.any((1, 2))], inside_DHW[inside_DHW.any((1, 2))]
+        masks = [shapes.mask_from(where.mask_to_picture(inside_HW)) for inside_HW in inside_DHW]
+    boxes_D4 = where.to_picture(things_D6[kept, :4]).astype(np.float32)
+    scores_D, classes_D = things_D6[kept, 4].astype(np.float32), things_D6[kept, 5].astype(np.int64)
+    return Answer(where.width, where.height, boxes_D4, scores_D, classes_D, None if masks is None else tuple(masks), item_id)
 
 
 def _bounds(region_HW: NDArray[np.bool_]) -> tuple[int, int, int, int]:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from engine import devices, events
-from engine.data import cache
+from engine.data import cache, geometry
 from engine.models import build
 from engine.models.build import ModelSpec
 from engine.recipe import Recipe
+from engine.tasks import TASKS, Task
 from engine.training import tune
 from engine.training.augment import normalised
 from engine.training.plan import Plan, Trial, Unfinished, as_values, for_features, for_training
@@ -22,7 +23,7 @@ from engine.training.plan import Plan, Trial, Unfinished, as_values, for_feature
 if TYPE_CHECKING:
     from engine.models.catalogue import Start
 
-__all__ = ["estimate", "sampler"]
+__all__ = ["estimate", "sampler", "trial_loss"]
 
 _DECODED_PER_S = 400.0
 _OVERHEAD_S = 2.5
@@ -39,6 +40,17 @@ def sampler(data: cache.DecodedSet, spec: ModelSpec, device: torch.device) -> Ca
     return pictures
 
 
+def trial_loss(task: Task, targets: Any, data: cache.DecodedSet, device: torch.device) -> Callable[[nn.Module, Any, int], Tensor] | None:
+    """Return the loss on those same pictures where it is worth timing: matching things with places takes its time, a cross-entropy none."""
+    if task.family == "pooled":
+        return None
+
+    def loss(network: nn.Module, outputs: Any, count: int) -> Tensor:
+        return task.loss(network, outputs, task.batch(targets, np.resize(data.rows["train"], count), device))
+
+    return loss
+
+
 def estimate(
     *, recipe: Recipe, manifest: Mapping[str, Any], start: Start, emit: Callable[[events.Event], None], wish: Callable[[], str | None]
 ) -> dict[str, Any]:
@@ -50,10 +62,21 @@ def estimate(
     threads = recipe.threads or tune.usable_cores()
     tune.prepare(threads)
     device = torch.device(devices.choose(recipe.device))
-    network, spec, origin = build.from_start(start, recipe, manifest["classes"])
+    task = TASKS[recipe.task]
+    network, spec, origin = build.from_start(start, recipe, manifest["classes"], geometry.usual_aspect(manifest["items"]))
     counts = {name: sum(item["split"] == name for item in manifest["items"]) for name in ("train", "val", "test")}
     data = cache.filling(manifest, asdict(spec))
-    trial = Trial(network, spec, recipe, device, threads, sampler(data, spec, device), lambda: bool(wish()), origin != "scratch")
+    trial = Trial(
+        network,
+        spec,
+        recipe,
+        device,
+        threads,
+        sampler(data, spec, device),
+        lambda: bool(wish()),
+        origin != "scratch",
+        trial_loss(task, task.targets(manifest, spec), data, device),
+    )
     try:
         plan = for_features(trial)
         if recipe.phases != "head":

@@ -24,7 +24,7 @@ from engine.data.cache import DecodedSet
 from engine.models.build import ModelSpec
 from engine.recipe import Recipe
 from engine.tasks import Task
-from engine.training import augment, variation
+from engine.training import augment, collage, variation
 from engine.training.features import LAYOUTS
 from engine.training.variation import Variation
 
@@ -95,18 +95,24 @@ class Feed:
 
     def _pictures(self, order: NDArray[Any], epoch: int, step: int) -> _Pictures:
         places = order[step * self._size : (step + 1) * self._size]
-        drawn = variation.draw(self._recipe, len(places), self._recipe.seed, epoch, step)
+        where = (self._recipe.seed, epoch, step)
+        if self._spec.fit == "whole":
+            drawn = variation.draw_whole(self._recipe, self._data.content_N2[self._rows[places]], self._data.aspect, *where)
+        else:
+            drawn = variation.draw(self._recipe, len(places), *where)
         return _Pictures(self._data, self._spec, places, self._rows[places], drawn, self._layout, self._device)
 
     def _finished(self, coming: _Pictures, epoch: int, step: int) -> Batch:
         images, places = coming.taken(), coming.places
-        targets = self._task.batch(self._targets, coming.rows, self._device)
+        where = (self._recipe.seed, epoch, step)
+        targets = self._task.batch(self._targets, coming.rows, self._device, coming.drawn)
         weights = None
         if self._recipe.class_balance == "loss" and self._weights_N is not None:
             weights = torch.from_numpy(self._weights_N[places]).float().to(self._device)
-        how = variation.blend(self._recipe, len(places), self._recipe.seed, epoch, step) if self._task.mixes else None
-        if how is not None:
+        if (how := variation.blend(self._recipe, len(places), *where, among=self._task.blends)) is not None:
             images, targets = augment.blended(images, targets, how, self._task, len(self._spec.classes))
+        if (put := variation.collage(self._recipe, len(places), *where, among=self._task.blends)) is not None:
+            images, targets = collage.joined(images, targets, put)
         return Batch(images, targets, weights)
 
 
@@ -121,12 +127,13 @@ class _Pictures:
         self, data: DecodedSet, spec: ModelSpec, places: NDArray[Any], rows: NDArray[Any], drawn: Variation, layout: torch.memory_format, device: torch.device
     ) -> None:
         self.places, self.rows, self.wanted = places, rows, True
-        self._data, self._spec, self._drawn, self._device = data, spec, drawn, device
-        count, size_px = len(rows), spec.image_size if device.type == "cpu" else data.store_px
+        self.drawn = drawn
+        self._data, self._spec, self._device = data, spec, device
+        count = len(rows)
         if device.type == "cpu":
-            self._out = torch.empty((count, 3, size_px, size_px), memory_format=layout)
+            self._out = torch.empty((count, 3, *spec.input_hw), memory_format=layout)
         else:
-            self._out = torch.empty((count, size_px, size_px, 3), dtype=torch.uint8, pin_memory=device.type == "cuda")
+            self._out = torch.empty((count, *data.images_NHWC.shape[1:]), dtype=torch.uint8, pin_memory=device.type == "cuda")
         self._done = [False] * -(-count // _AT_ONCE)
         self._layout = layout
 
@@ -139,7 +146,7 @@ class _Pictures:
                 some = slice(number * _AT_ONCE, (number + 1) * _AT_ONCE)
                 self._data.wait(self.rows[some])
                 pictures_BSS3 = torch.from_numpy(np.take(self._data.images_NHWC, self.rows[some], axis=0))
-                self._out[some] = augment.varied(pictures_BSS3, self._drawn.part(some), self._spec) if self._device.type == "cpu" else pictures_BSS3
+                self._out[some] = augment.varied(pictures_BSS3, self.drawn.part(some), self._spec) if self._device.type == "cpu" else pictures_BSS3
                 self._done[number] = True
 
     def taken(self) -> Tensor:
@@ -149,7 +156,7 @@ class _Pictures:
         if self._device.type == "cpu":
             return self._out.data  # with a version counter of its own: a late, identical write is no change
         pictures_BSS3 = self._out.to(self._device, non_blocking=True)
-        return augment.varied(pictures_BSS3, self._drawn, self._spec).contiguous(memory_format=self._layout)
+        return augment.varied(pictures_BSS3, self.drawn, self._spec).contiguous(memory_format=self._layout)
 
 
 def _step_back() -> None:

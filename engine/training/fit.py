@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 import psutil
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from engine.data.cache import DecodedSet
@@ -25,7 +24,7 @@ from engine.models.build import ModelSpec, Network
 from engine.recipe import Recipe
 from engine.tasks import Task
 from engine.training import checkpoint, optim
-from engine.training.augment import normalised
+from engine.training.answering import Answering
 from engine.training.features import LAYOUTS
 from engine.training.feed import Batch, Feed
 from engine.training.head import score
@@ -125,7 +124,7 @@ class Loop:
                 for part, share in batch.parts(at.accumulate):
                     with self._autocast():
                         outputs = self.network(part.images)
-                    loss = self.task.loss(outputs, part.targets, smoothing=self.recipe.label_smoothing, weights=part.weights) * share
+                        loss = self.task.loss(self.network, outputs, part.targets, smoothing=self.recipe.label_smoothing, weights=part.weights) * share
                     loss.backward()
                     total += float(loss.detach())
             except (RuntimeError, MemoryError) as error:
@@ -179,17 +178,9 @@ class Loop:
         rows = self.data.rows["val"]
         if not len(rows):
             return {}
-        self.network.eval()
-        return self.task.metrics(self.targets, rows, np.concatenate(list(self._predictions(rows))))
-
-    def _predictions(self, rows: NDArray[Any]) -> Iterator[NDArray[Any]]:
-        weights = self._best_weights()
-        for first in range(0, len(rows), self.plan.batch_size):
-            some = rows[first : first + self.plan.batch_size]
-            self.data.wait(some)
-            images = normalised(self.data.evaluation_view(some), self.spec, self.device).contiguous(memory_format=LAYOUTS[self.plan.layout])
-            with self._autocast():
-                yield self.task.decode(torch.func.functional_call(self.network, weights, (images,)))
+        asked = Answering(self.network, self.task, self.spec, self.data, self.device)
+        parts = asked(rows, self.plan.batch_size, self.plan.layout, self.plan.precision, self._best_weights())
+        return self.task.metrics(self.targets, rows, self.task.joined(self.targets, rows, list(parts)))
 
     def _report(self, at: Position, loss: float, rate: float, pictures: int) -> None:
         now = time.monotonic()
