@@ -33,11 +33,11 @@ PER_WALL = 18
 
 def main() -> None:
     ui.stepper("Compare")
-    st.title("Compare")
     project = ui.current_project()
     if project is None:
         ui.no_project("Compare")
         return
+    st.title("Compare")
     candidates = finished_runs(project.id)
     if len(candidates) < 2:
         words = "One run has finished; train another with a different goal or setting." if candidates else "Train two runs with different goals or settings."

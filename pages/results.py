@@ -25,11 +25,11 @@ BODIES: dict[str, Callable[[Run, dict[str, Any]], None]] = {
 
 def main() -> None:
     ui.stepper("Results")
-    st.title("Results")
     project = ui.current_project()
     if project is None:
         ui.no_project("Results")
         return
+    st.title("Results")
     candidates = finished_runs(project.id)
     if not candidates:
         ui.empty("monitoring", "No results yet", "Train a model first; what it gets right and wrong is shown here.", "train.py", "Train a model")

@@ -23,11 +23,11 @@ _TITLES = {"fp32": "Full", "fp16": "Half"}
 
 def main() -> None:
     ui.stepper("Ship")
-    st.title("Ship")
     project = ui.current_project()
     if project is None:
         ui.no_project("Ship")
         return
+    st.title("Ship")
     candidates = finished_runs(project.id)
     if not candidates:
         ui.empty("ios_share", "Nothing to take away yet", "Train a model first; here it becomes a file that runs anywhere.", "train.py", "Train a model")

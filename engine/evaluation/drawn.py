@@ -8,6 +8,7 @@ N pictures, K classes; a semantic map counts the background as class 0 of K + 1.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,7 +154,7 @@ def _points(chosen_on: Evidence, swept: operating.Sweep) -> dict[str, dict[str, 
     """Return for each goal the confidence that serves it on one set of pictures, and what it does on the held-out ones."""
     found, true = chosen_on.found, chosen_on.true
     choice = operating.sweep(found, true, boxes.match(found, true, OVERLAP))
-    points = {goal: swept.at(operating.operating_point(goal, choice).confidence) for goal in operating.GOALS}
+    points = {goal: swept.at(math.floor(100 * operating.operating_point(goal, choice).confidence) / 100) for goal in operating.GOALS}  # as a slider can say it
     return dict(zip(points, operating.as_rows(list(points.values())), strict=True))
 
 

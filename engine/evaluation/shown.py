@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +17,9 @@ from engine.evaluation.drawn import Evidence
 __all__ = ["FALSE_ALARM", "MISSED", "RIGHT", "answer_over", "compared_over"]
 
 RIGHT, FALSE_ALARM, MISSED = (47, 125, 79), (217, 122, 6), (201, 42, 120)
+
+_NAMED_PX = 500
+"""On smaller pictures names would hide what they name."""
 
 Show = Literal["answer", "truth", "errors"]
 
@@ -52,6 +56,8 @@ def compared_over(
         return answer_over(picture, answer, seen.classes, confidence=confidence, size_px=size_px)
     else:
         rows = _judged(seen, place, confidence, overlap)
+    if size_px is not None and size_px < _NAMED_PX:
+        rows = [replace(row, name="") for row in rows]
     return drawing.drawn_over(picture, rows, size_px)
 
 
