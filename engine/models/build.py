@@ -271,8 +271,11 @@ def _from_onnx(start: Start, recipe: Recipe, classes: tuple[str, ...]) -> tuple[
     """Import the user's own ONNX file, cut its old head off, and put a new one on."""
     from engine.models.own_onnx.start import settings_of
 
-    told = settings_of(Path(start.key), recipe.cut, recipe.image_size)
-    spec = ModelSpec(head="linear", classes=classes, dropout=recipe.dropout, task=recipe.task, **told)
+    told = settings_of(start.file, recipe.cut, recipe.image_size)
+    spec = ModelSpec(head=start.head or "linear", classes=classes, dropout=recipe.dropout, task=recipe.task, **told)
+    if TASKS[recipe.task].fit == "whole":
+        side = max(32, spec.image_size // 32 * 32)
+        spec = replace(spec, fit="whole", image_size=side, height=side, width=side)
     return build(spec, seed=recipe.seed), spec, "pretrained"
 
 

@@ -3,7 +3,7 @@
 It owns reading assets/catalog/ (backbones.csv is made by `engine.models.make_catalogue`; the rest is written by hand)
 and the grammar of a starting point:
 
-    BACKBONE | HEAD/BACKBONE | ARCHITECTURE/BACKBONE | ready/NAME | run:RUN_ID | FILE.onnx
+    BACKBONE | HEAD/BACKBONE | ARCHITECTURE/BACKBONE | ready/NAME | run:RUN_ID | FILE.onnx | ARCHITECTURE/FILE.onnx
 
 A head belongs to sorting pictures, an architecture (`engine.models.dense.table`) to the task it does.
 
@@ -169,6 +169,11 @@ class Start:
     title: str
     licence: str
     origin: str
+
+    @property
+    def file(self) -> Path:
+        """The ONNX file of that door."""
+        return Path(self.key.removeprefix(f"{self.head}/") if self.head else self.key)
 
 
 @cache
@@ -342,7 +347,9 @@ def resolve(start: str, task: str | None = None) -> Start:
     """
     start = start.strip()
     if start.lower().endswith(".onnx"):
-        return Start("onnx", start, "", "", "", Path(start).name, "as stated by the file's owner", f"the ONNX file {Path(start).name}")
+        from engine.models import tops
+
+        return tops.file_start(start, task)
     if start.startswith("run:"):
         return _from_run(start.removeprefix("run:"))
     from engine.models import tops

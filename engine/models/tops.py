@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from engine.errors import StudioError
-from engine.models.catalogue import HEADS, Backbone
+from engine.models.catalogue import HEADS, Backbone, Start
 from engine.models.dense.table import ARCHITECTURES
 
-__all__ = ["of", "title"]
+__all__ = ["file_start", "of", "title"]
 
 
 def of(task: str) -> tuple[str, ...]:
@@ -31,3 +33,16 @@ def title(top: str, row: Backbone, task: str | None) -> str:
     if (reason := ARCHITECTURES[top].takes(row)) is not None:
         raise StudioError(reason, f"Choose another backbone for {ARCHITECTURES[top].title}, or another architecture for {row.title}.")
     return ARCHITECTURES[top].title
+
+
+def file_start(start: str, task: str | None) -> Start:
+    """Resolve an ONNX file, with an architecture before it where the task takes one: what stands before the first slash, unless that is a folder."""
+    top, _, rest = start.partition("/")
+    usual = "" if task is None or of(task)[0] in (head.key for head in HEADS) else of(task)[0]
+    if rest and top in ARCHITECTURES and not Path(start).exists():
+        if task is not None and top not in of(task):
+            raise StudioError(f"'{top}' is not made for this task ({task})", f"Use one of {', '.join(of(task))}.")
+    else:
+        top, rest = usual, start
+    key = f"{top}/{rest}" if top else rest
+    return Start("onnx", key, top, "", "", Path(rest).name, "as stated by the file's owner", f"the ONNX file {Path(rest).name}")

@@ -59,7 +59,13 @@ class Task(Protocol):
         """Return the headline figures of predictions on some pictures, `metric` among them; where two models tie, 'loss' decides."""
 
     def report(
-        self, manifest: Mapping[str, Any], targets: Any, rows: Mapping[str, NDArray[Any]], split: str, answers: Mapping[str, Any], **extra: Any
+        self,
+        manifest: Mapping[str, Any],
+        targets: Any,
+        rows: Mapping[str, NDArray[Any]],
+        split: Literal["train", "val", "test"],
+        answers: Mapping[str, Any],
+        **extra: Any,
     ) -> dict[str, Any]:
         """Return report.json of the predictions `answers` has of `split` and, where there are any, of 'val'."""
 

@@ -85,7 +85,7 @@ class Classification:
         manifest: Mapping[str, Any],
         targets: NDArray[np.int64],
         rows: Mapping[str, NDArray[Any]],
-        split: str,
+        split: Literal["train", "val", "test"],
         answers: Mapping[str, NDArray[Any]],
         **extra: Any,
     ) -> dict[str, Any]:

@@ -13,7 +13,9 @@ import numpy as np
 
 from engine.evaluation import answers, detection
 from engine.evaluation.answers import Answer, from_things
-from engine.tasks.drawn import Drawn, Labelled, repeat_factors, things_of
+from engine.evaluation.drawn import things
+from engine.tasks import drawn
+from engine.tasks.drawn import Drawn, Labelled, repeat_factors
 
 if TYPE_CHECKING:
     import torch
@@ -72,7 +74,7 @@ class Detection:
     def metrics(self, targets: Drawn, rows: NDArray[Any], predictions: Sequence[Answer]) -> dict[str, float]:
         """Return COCO's figures; 0 where nothing can be said."""
         classes = [str(place) for place in range(1 + max((int(labels.max(initial=0)) for labels in targets.labels), default=0))]
-        found = detection.coco(things_of(predictions), targets.truth(rows, masks=False), classes)
+        found = detection.coco(things(predictions), targets.truth(rows, masks=False), classes)
         return {name: float(found[name] or 0.0) for name in self.metric_titles}
 
     def report(
@@ -80,36 +82,24 @@ class Detection:
         manifest: Mapping[str, Any],
         targets: Drawn,
         rows: Mapping[str, NDArray[Any]],
-        split: str,
+        split: Literal["train", "val", "test"],
         answers: Mapping[str, Sequence[Answer]],
         **extra: Any,
     ) -> dict[str, Any]:
-        """Return report.json."""
-        figures = {name: detection.coco(things_of(found), targets.truth(rows[name], masks=False), manifest["classes"]) for name, found in answers.items()}
-        return drawn_report(manifest, split, len(rows[split]), figures, **extra)
+        """Return report.json (see `engine.evaluation.drawn`)."""
+        return drawn.report(manifest, split, rows, {name: self._final(manifest, rows[name], found) for name, found in answers.items()}, **extra)
+
+    def _final(self, manifest: Mapping[str, Any], rows: NDArray[Any], predictions: Any) -> Sequence[Answer]:
+        """Return the answers in the pictures' own pixels."""
+        return predictions
 
     def keep(self, path: Path, manifest: Mapping[str, Any], rows: NDArray[Any], predictions: Sequence[Answer]) -> None:
         """Write predictions.npz (see `engine.evaluation.answers`)."""
-        answers.write(path, predictions, self.name)
+        answers.write(path, self._final(manifest, rows, predictions), self.name)
 
     def last_word(self, report: Mapping[str, Any]) -> dict[str, float | None]:
         """Return mAP and AP50 on held-out pictures, and mAP on validation pictures."""
         return {"map": report["metrics"]["map"], "map_50": report["metrics"]["map_50"], "val_map": report["val_metrics"].get("map")}
-
-
-def drawn_report(manifest: Mapping[str, Any], split: str, count: int, figures: Mapping[str, Mapping[str, Any]], **extra: Any) -> dict[str, Any]:
-    """Return what reports of drawn tasks have in common: figures of the split, of the validation pictures, and by class."""
-    plain = {name: {key: value for key, value in found.items() if key != "per_class"} for name, found in figures.items()}
-    return {
-        "task": manifest["task"],
-        "classes": list(manifest["classes"]),
-        "split": split,
-        "n": count,
-        "metrics": plain[split],
-        "val_metrics": plain.get("val", {}),
-        "per_class": figures[split]["per_class"],
-        **extra,
-    }
 
 
 def _answer(targets: Drawn, row: int, found_D6: NDArray[np.float32]) -> Answer:

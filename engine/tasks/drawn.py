@@ -10,12 +10,13 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.data import geometry, shapes
+from engine.evaluation import drawn as evaluation
 from engine.evaluation.answers import Answer
 from engine.evaluation.boxes import Things, from_marks
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-__all__ = ["IGNORED", "Drawn", "Labelled", "in_picture", "repeat_factors", "things_of"]
+__all__ = ["IGNORED", "Drawn", "Labelled", "in_picture", "repeat_factors", "report"]
 
 IGNORED = 255
 """In a map of classes: pixels that count neither as background nor as a class."""
@@ -279,18 +280,15 @@ def _together(parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
-def things_of(answers: Sequence[Answer], *, masks: bool = False) -> Things:
-    """Return all that was found in some pictures as one table."""
-    counts = [len(answer) for answer in answers]
-    return Things(
-        len(answers),
-        np.repeat(np.arange(len(answers)), counts),
-        np.concatenate([np.zeros((0, 4)), *(answer.boxes_D4 for answer in answers)]).astype(np.float64),
-        np.concatenate([np.zeros(0, np.int64), *(answer.classes_D for answer in answers)]),
-        np.concatenate([np.zeros(0), *(answer.scores_D for answer in answers)]).astype(np.float64),
-        np.zeros(sum(counts), bool),
-        tuple(mask for answer in answers for mask in answer.masks or ()) if masks else (),
-    )
+def report(
+    manifest: Mapping[str, Any], split: Literal["train", "val", "test"], rows: Mapping[str, NDArray[Any]], answers: Mapping[str, Sequence[Answer]], **extra: Any
+) -> dict[str, Any]:
+    """Return report.json of the answers, in the pictures' own pixels, on the rows of each split (see `engine.evaluation.drawn`)."""
+    seen = {
+        name: evaluation.Evidence(manifest["task"], tuple(manifest["classes"]), tuple(manifest["items"][row] for row in rows[name]), tuple(found))
+        for name, found in answers.items()
+    }
+    return evaluation.make_report(seen[split], split, val=seen.get("val"), **extra)
 
 
 def in_picture(answer: Answer, where: geometry.Placed) -> Answer:

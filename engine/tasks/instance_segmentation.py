@@ -6,15 +6,16 @@ Predictions: an `Answer` a picture, in the pixels of its frame's content while t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engine.evaluation import answers, detection
+from engine.data import geometry
+from engine.evaluation import detection
 from engine.evaluation.answers import Answer
-from engine.tasks.detection import Detection, drawn_report
-from engine.tasks.drawn import Drawn, Labelled, in_picture, things_of
+from engine.evaluation.drawn import things
+from engine.tasks.detection import Detection
+from engine.tasks.drawn import Drawn, Labelled, in_picture
 
 if TYPE_CHECKING:
     import torch
@@ -59,33 +60,14 @@ class InstanceSegmentation(Detection):
     def metrics(self, targets: Drawn, rows: NDArray[Any], predictions: Sequence[Answer]) -> dict[str, float]:
         """Return COCO's figures of the masks; 0 where nothing can be said."""
         classes = [str(place) for place in range(1 + max((int(labels.max(initial=0)) for labels in targets.labels), default=0))]
-        found = detection.coco(things_of(predictions, masks=True), targets.truth(rows, masks=True), classes, kind="segm")
+        found = detection.coco(things(predictions), targets.truth(rows, masks=True), classes, kind="segm")
         return {name: float(found[name] or 0.0) for name in self.metric_titles}
 
-    def report(
-        self,
-        manifest: Mapping[str, Any],
-        targets: Drawn,
-        rows: Mapping[str, NDArray[Any]],
-        split: str,
-        answers: Mapping[str, Sequence[Answer]],
-        **extra: Any,
-    ) -> dict[str, Any]:
-        """Return report.json; its figures are those of the masks in the network's frame, with those of the boxes beside."""
-        figures = {}
-        for name, found in answers.items():
-            things, truth = things_of(found, masks=True), targets.truth(rows[name], masks=True)
-            boxes = detection.coco(things, truth, manifest["classes"])
-            figures[name] = {**detection.coco(things, truth, manifest["classes"], kind="segm"), "box_map": boxes["map"], "box_map_50": boxes["map_50"]}
-        return drawn_report(manifest, split, len(rows[split]), figures, **extra)
-
-    def keep(self, path: Path, manifest: Mapping[str, Any], rows: NDArray[Any], predictions: Sequence[Answer]) -> None:
-        """Write predictions.npz in the pictures' own pixels."""
-        from engine.data import geometry
-
+    def _final(self, manifest: Mapping[str, Any], rows: NDArray[Any], predictions: Any) -> Sequence[Answer]:
+        """Return the answers in the pictures' own pixels."""
         entries = [manifest["items"][row] for row in rows]
         placed = [geometry.Placed(entry["width"], entry["height"], one.width, one.height) for entry, one in zip(entries, predictions, strict=True)]
-        answers.write(path, [in_picture(one, where) for one, where in zip(predictions, placed, strict=True)], self.name)
+        return [in_picture(one, where) for one, where in zip(predictions, placed, strict=True)]
 
 
 def _answer(targets: Drawn, row: int, things_D6: NDArray[np.float32], packed_DHV: NDArray[np.uint8]) -> Answer:

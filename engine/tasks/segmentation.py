@@ -14,7 +14,8 @@ import numpy as np
 
 from engine.data import geometry
 from engine.evaluation import answers, segmentation
-from engine.tasks.detection import drawn_report
+from engine.evaluation.answers import Answer
+from engine.tasks import drawn
 from engine.tasks.drawn import IGNORED, Drawn, repeat_factors
 
 if TYPE_CHECKING:
@@ -91,23 +92,25 @@ class SemanticSegmentation:
         manifest: Mapping[str, Any],
         targets: Drawn,
         rows: Mapping[str, NDArray[Any]],
-        split: str,
+        split: Literal["train", "val", "test"],
         answers: Mapping[str, NDArray[np.uint8]],
         **extra: Any,
     ) -> dict[str, Any]:
-        """Return report.json; its figures are counted in the network's frame."""
-        names = [segmentation.BACKGROUND, *manifest["classes"]]
-        figures = {name: self._figures(targets, rows[name], found, names) for name, found in answers.items()}
-        return drawn_report(manifest, split, len(rows[split]), figures, **extra)
+        """Return report.json (see `engine.evaluation.drawn`)."""
+        return drawn.report(manifest, split, rows, {name: self._final(manifest, rows[name], found) for name, found in answers.items()}, **extra)
 
-    def keep(self, path: Path, manifest: Mapping[str, Any], rows: NDArray[Any], predictions: NDArray[np.uint8]) -> None:
-        """Write predictions.npz in the pictures' own pixels."""
+    def _final(self, manifest: Mapping[str, Any], rows: NDArray[Any], predictions: NDArray[np.uint8]) -> Sequence[Answer]:
+        """Return the answers in the pictures' own pixels."""
         found = []
         for row, classes_HW, confidence_HW in zip(rows, *predictions, strict=True):
             entry = manifest["items"][row]
             where = geometry.placed(entry["width"], entry["height"], classes_HW.shape)
             found.append(answers.from_class_map(where.mask_to_picture(classes_HW), where.mask_to_picture(confidence_HW) / 255, entry["id"]))
-        answers.write(path, found, self.name)
+        return found
+
+    def keep(self, path: Path, manifest: Mapping[str, Any], rows: NDArray[Any], predictions: NDArray[np.uint8]) -> None:
+        """Write predictions.npz in the pictures' own pixels."""
+        answers.write(path, self._final(manifest, rows, predictions), self.name)
 
     def last_word(self, report: Mapping[str, Any]) -> dict[str, float | None]:
         """Return mean IoU and Dice on held-out pictures, and mean IoU on validation pictures."""

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["Files", "Outcome", "estimate", "train"]
 
 Wish = Callable[[], str | None]
+Split = Literal["train", "val", "test"]
 
 
 @dataclass(frozen=True)
@@ -341,7 +342,7 @@ class _Session:
         best, _ = build.from_checkpoint(self.files.best)
         self.network = best.to(self.device)
         rows = self.data.rows
-        split = next(name for name in ("test", "val", "train") if len(rows[name]))
+        split: Split = next(name for name in ("test", "val", "train") if len(rows[name]))  # type: ignore[assignment]
         wish = self.wish
         self.wish = lambda: "pause" if wish() == "pause" else None  # one who stops keeps the best, and wants to know how good it is
         answers_on = self._vector_answers if self.task.family == "pooled" else self._map_answers
@@ -363,7 +364,7 @@ class _Session:
             raise _Left
         return self.task.joined(self.targets, rows, parts)
 
-    def _report(self, split: str, answers: Mapping[str, Any]) -> dict[str, Any]:
+    def _report(self, split: Split, answers: Mapping[Any, Any]) -> dict[str, Any]:
         start = {key: getattr(self.start, key) for key in ("door", "key", "title", "licence", "origin")}
         return self.task.report(
             self.manifest,
