@@ -13,6 +13,7 @@ from engine.errors import StudioError
 from pages.parts import state as ui
 from pages.parts.pictures import strip
 from pages.parts.run_picker import badge
+from pages.parts.scores import metric_title
 from pages.parts.standing import Standing, standing
 from pages.parts.text import plain
 from pages.parts.wording import amount, percent
@@ -60,7 +61,7 @@ def _gallery(known: list[Project]) -> None:
 
 
 def _card(project: Project) -> None:
-    summary, stands = projects.summary(project.id), standing(project.id)
+    summary, stands = projects.summary(project.id), standing(project.id, project.task)
     with st.container(border=True, height="stretch", gap="small", key=f"card-{project.id}"):
         strip(summary.cover_items, alt=f"Pictures of {project.name}")
         st.markdown(f"#### {plain(project.name)}")
@@ -68,7 +69,7 @@ def _card(project: Project) -> None:
             st.caption(_counts(summary), width="content")
             _mark(project, stands)
         if stands.best is not None:
-            st.markdown(f":material/target: **{percent(stands.best)}** best accuracy · {amount(stands.runs, 'run')}")
+            st.markdown(f":material/target: **{percent(stands.best)}** best {metric_title(project.task)} · {amount(stands.runs, 'run')}")
         elif project.sample and (sample := _sample(project.sample)):
             st.markdown(plain(sample.words))
         st.space("stretch")

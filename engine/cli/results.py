@@ -69,9 +69,11 @@ def compare(given: argparse.Namespace) -> Answer:
     if len(given.runs) < 2:
         raise StudioError("one run alone cannot be compared", "Give two or more.")
     found = comparing.compare([runs.find(run_id) for run_id in given.runs])
+    metric = TASKS[found.task].metric
     rows = [
-        (row.run_id, row.name, share(row.accuracy), f"{share(row.interval[0])} to {share(row.interval[1])}", share(row.macro_f1)) for row in found.leaderboard
+        (row.run_id, row.name, share(row.score), f"{share(row.interval[0])} to {share(row.interval[1])}" if row.interval else "–", share(row.common_score))
+        for row in found.leaderboard
     ]
-    lines = [table(("run", "name", "accuracy", "95% interval", "macro F1"), rows), "", found.verdict]
+    lines = [table(("run", "name", metric, "95% interval", "mean quality on common pictures"), rows), "", found.verdict]
     lines += [f"{key}: {' | '.join(str(value) for value in values)}" for key, values in found.differing.items()]
     return Answer(dataclasses.asdict(found), "\n".join([*lines, *found.notes]))

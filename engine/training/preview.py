@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
+from engine.data.geometry import FILL
 from engine.recipe import Recipe
-from engine.training.variation import GRAY, Variation, draw
+from engine.training.variation import GRAY, Variation, draw, draw_whole
 
-__all__ = ["variations"]
+__all__ = ["variations", "whole_variations"]
 
 
 def variations(picture: Image.Image, recipe: Recipe, count: int, size_px: int = 224) -> list[Image.Image]:
@@ -18,6 +19,17 @@ def variations(picture: Image.Image, recipe: Recipe, count: int, size_px: int = 
     square = picture.convert("RGB").resize((size_px, size_px), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side))
     drawn = draw(recipe, count, recipe.seed, 0, 0)
     return [_varied(square, drawn, index) for index in range(count)]
+
+
+def whole_variations(picture: Image.Image, recipe: Recipe, count: int, size_px: int = 224) -> list[Image.Image]:
+    """Return the same of a picture that is shown whole, in a square frame with a margin (tasks with drawn labels)."""
+    share = size_px / max(picture.size)
+    width, height = max(1, round(picture.width * share)), max(1, round(picture.height * share))
+    frame = Image.new("RGB", (size_px, size_px), (FILL, FILL, FILL))
+    frame.paste(picture.convert("RGB").resize((width, height), Image.Resampling.BICUBIC))
+    content_B2 = np.tile([width / size_px, height / size_px], (count, 1))
+    drawn = draw_whole(recipe, content_B2, 1.0, recipe.seed, 0, 0)
+    return [_varied(frame, drawn, index) for index in range(count)]
 
 
 def _varied(square: Image.Image, drawn: Variation, index: int) -> Image.Image:

@@ -16,6 +16,8 @@ from pages.parts.wording import megabytes, percent
 
 __all__ = ["backbone_gallery", "weights_badge"]
 
+Refusal = Callable[[Backbone], str | None]
+
 PAGE = 12
 _LOOKED_AT = 60
 _WHERE = {"": "All", "now": "Ready here", "downloadable": "To download", "absent": "Without weights"}
@@ -53,8 +55,8 @@ def weights_badge(row: Backbone) -> None:
             )
 
 
-def backbone_gallery(chosen: str, pick: Callable[[str], None]) -> None:
-    """Show the backbones; `pick` hears the name of the one chosen."""
+def backbone_gallery(chosen: str, pick: Callable[[str], None], refuses: Refusal | None = None) -> None:
+    """Show the backbones; `pick` hears the name of the one chosen. `refuses` says in words why one does not go with what stands on it, or None."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         query = st.text_input(
             "Find a backbone", key="backbone-query", placeholder="resnet, mobilenet, convnext…", icon=":material/search:", live=True, width=300
@@ -71,7 +73,7 @@ def backbone_gallery(chosen: str, pick: Callable[[str], None]) -> None:
     downloads = _downloads()
     with st.grid("auto", min_column_width=250, gap="small"):
         for row in shown:
-            _card(row, chosen, pick, downloads.get(row.name))
+            _card(row, chosen, pick, downloads.get(row.name), refuses(row) if refuses else None)
     if not found:
         st.markdown("No backbone matches. Try a shorter word, or all families.")
     if pages > 1:
@@ -86,7 +88,7 @@ def _found(query: str, family: str | None, where: str) -> list[Backbone]:
     return catalogue.backbones(query, family, where or None)  # type: ignore[arg-type]
 
 
-def _card(row: Backbone, chosen: str, pick: Callable[[str], None], download: Run | None) -> None:
+def _card(row: Backbone, chosen: str, pick: Callable[[str], None], download: Run | None, refused: str | None) -> None:
     with st.container(border=True, height="stretch", gap="xsmall", key=f"backbone-{row.name.replace('.', '-')}"):
         st.markdown(f"**{plain(row.title)}**")
         with st.container(horizontal=True, gap="xsmall"):
@@ -99,6 +101,10 @@ def _card(row: Backbone, chosen: str, pick: Callable[[str], None], download: Run
         st.markdown(f"{accuracy}  \n{row.params_m:.1f} M parameters · {row.image_size} px")
         st.caption(f"{measured}  \n`{row.name}`")
         st.space("stretch")
+        if refused is not None:
+            st.caption(f":material/block: {plain(refused)}.")
+            st.button("Does not fit", key=f"pick-{row.name}", width="stretch", disabled=True)
+            return
         _button(row, chosen, pick, download)
 
 
