@@ -189,7 +189,7 @@ class _Session:
         """Say which settings have no effect."""
         before = usual(self.recipe.task, self.recipe.preset)
         changed = [row for row in settings() if getattr(self.recipe, row.key) != before[row.key]]
-        without = ("lr_backbone", "ema", "mixup", "cutmix", "mosaic", "copy_paste", "scale_min", "scale_max", "patience", "freeze_depth", "optimizer")
+        without: tuple[str, ...] = ("lr_backbone", "ema", "mixup", "cutmix", "mosaic", "copy_paste", "scale_min", "scale_max", "patience", "freeze_depth", "optimizer")
         if self.task.family == "pooled":
             without = ("epochs", "schedule", "warmup", "clip_norm", *without)
         idle = [row.title for row in changed if row.key in without]
