@@ -209,7 +209,8 @@ def options(parser: argparse.ArgumentParser, starts: tuple[str, ...]) -> None:
 def contest(module: str, given: argparse.Namespace, figures: dict[str, str]) -> int:
     """Run all contenders one after the other and print their figures (key -> title); return the exit code."""
     rows = []
-    for who, start in [(who, start) for who in given.only for start in (given.starts if who in ("graft", "scratch") else ("-",))]:
+    pairs = [(name, start) for name in given.only for start in (given.starts if name in ("graft", "scratch") else ("-",))]
+    for who, start in pairs:
         row = apart(module, who, start, given)
         rows.append(row)
         if not given.json:

@@ -16,7 +16,7 @@ from engine.models import build
 from engine.models.build import ModelSpec
 from engine.recipe import Recipe
 from engine.tasks import TASKS, Task
-from engine.training import tune
+from engine.training import maps, tune
 from engine.training.augment import normalised
 from engine.training.plan import Plan, Trial, Unfinished, as_values, for_features, for_training
 
@@ -27,6 +27,8 @@ __all__ = ["estimate", "sampler", "trial_loss"]
 
 _DECODED_PER_S = 400.0
 _OVERHEAD_S = 2.5
+_HEAD_SHARE = 0.5
+"""What a step of a dense head on kept maps takes of a whole step, roughly."""
 
 
 def sampler(data: cache.DecodedSet, spec: ModelSpec, device: torch.device) -> Callable[[int], Tensor]:
@@ -96,6 +98,8 @@ def _foretold(recipe: Recipe, spec: ModelSpec, plan: Plan, counts: Mapping[str, 
     steps = 0
     if recipe.phases != "all":
         seconds["features"] = (counts["train"] + counts["val"]) / plan.frozen_images_per_s
+        if TASKS[recipe.task].family == "dense":
+            seconds["head"] = _HEAD_SHARE * maps.epochs_of(recipe) * counts["train"] / (plan.images_per_s or plan.frozen_images_per_s / 4)
     if recipe.phases != "head":
         steps = recipe.epochs * max(1, counts["train"] // plan.batch_size)
         seconds["finetune"] = recipe.epochs * (counts["train"] / plan.images_per_s + counts["val"] / plan.frozen_images_per_s)

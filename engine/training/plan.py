@@ -255,7 +255,8 @@ def _try_training(trial: Trial) -> dict[str, Any]:
     chosen = max(agreeing, key=lambda row: row["images_per_s"])
     for row in rows:
         row["chosen"] = row is chosen
-    speed = workspace.cache("estimates") / f"speed-{trial.spec.backbone}.json"
+    top = "" if TASKS[trial.spec.task].family == "pooled" else f"{trial.spec.head}-"  # an architecture takes far longer than a backbone alone
+    speed = workspace.cache("estimates") / f"speed-{top}{trial.spec.backbone}.json"
     workspace.write_json(speed, {"images_per_s": chosen["images_per_s"]})
     weights_mb = sum(parameter.nbytes for parameter in trial.network.parameters()) / _MB
     copies = 4 + bool(trial.recipe.ema)  # weights, gradients, two moments, the average

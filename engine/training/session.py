@@ -174,6 +174,8 @@ class _Session:
         if self.recipe.phases != "head" and not any(True for _ in self.network.backbone.parameters()):
             self.emit(Message(level="info", text="This network cannot learn itself (its X-ray says why), so only the new last layers do."))
             self.recipe = self.recipe.model_copy(update={"phases": "head"})
+        if self.origin == "scratch" and self.task.family == "dense" and self.recipe.phases == "head_then_all":
+            self.recipe = self.recipe.model_copy(update={"phases": "all"})  # a head on features that say nothing would be learnt for nothing
         if self.recipe.phases != "all" and self.tensors is None:
             self._learn_head()
         ended: str = "done"
@@ -187,10 +189,14 @@ class _Session:
         """Say which settings have no effect."""
         before = usual(self.recipe.task, self.recipe.preset)
         changed = [row for row in settings() if getattr(self.recipe, row.key) != before[row.key]]
-        without = ("epochs", "lr_backbone", "schedule", "warmup", "ema", "mixup", "cutmix", "patience", "freeze_depth", "optimizer", "clip_norm")
+        without: tuple[str, ...] = ("lr_backbone", "ema", "mixup", "cutmix", "mosaic", "copy_paste", "scale_min", "scale_max", "patience", "freeze_depth", "optimizer")
+        if self.task.family == "pooled":
+            without = ("epochs", "schedule", "warmup", "clip_norm", *without)
         idle = [row.title for row in changed if row.key in without]
         if self.recipe.phases == "head" and idle:
             self.emit(Message(level="info", text=f"Only the head learns in this run, so these settings have no effect: {', '.join(idle)}."))
+        if self.task.family == "dense" and self.recipe.class_balance == "loss":
+            self.emit(Message(level="info", text="Classes are not weighed in the loss of this kind of task: choose class balance by sampling instead."))
         others = [row.title for row in changed if row.tasks and self.recipe.task not in row.tasks]
         if others:
             self.emit(Message(level="info", text=f"These settings have no effect on this kind of task: {', '.join(others)}."))

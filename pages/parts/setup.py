@@ -12,7 +12,7 @@ from engine.data import images, items
 from engine.data.marks import TASK_KINDS
 from engine.data.projects import Project
 from engine.recipe import PRESETS, Recipe, settings
-from engine.training.preview import variations, whole_variations
+from engine.training.preview import variations
 
 __all__ = ["chosen_goal", "form_key", "goal_cards", "preview", "start_of"]
 
@@ -93,6 +93,6 @@ def _varied(item_id: int, path: str, changing: tuple[tuple[str, Any], ...], sort
     picture = images.open_rgb(items.get_item(item_id).path, size_px=2 * _PREVIEW_PX)
     if not sorting:
         picture.thumbnail((_PREVIEW_PX, _PREVIEW_PX))
-        return [np.asarray(picture), *(np.asarray(one) for one in whole_variations(picture, _recipe, _VARIATIONS, _PREVIEW_PX))]
+        return [np.asarray(picture), *(np.asarray(one) for one in variations(picture, _recipe, _VARIATIONS, _PREVIEW_PX))]
     plain = images.stored_square(picture, _PREVIEW_PX, "bilinear")
     return [np.asarray(plain), *(np.asarray(one) for one in variations(picture, _recipe, _VARIATIONS, _PREVIEW_PX))]

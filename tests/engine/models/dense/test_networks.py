@@ -17,6 +17,9 @@ from engine.models import dense, weights
 from engine.models.build import read_weights
 from engine.models.dense.onnx_form import to_onnx
 
+SMALL = 64
+every_architecture = pytest.mark.parametrize("name", list(dense.ARCHITECTURES))
+
 
 def test_the_packaged_weights_are_the_ones_in_the_maps() -> None:
     """The coarsest map is what the whole packaged network computes just before its last convolution."""
@@ -60,36 +63,36 @@ def test_cached_maps_give_the_same_loss_and_answer(name: str) -> None:
     assert all(torch.equal(whole[key], parts[key]) for key in whole)
 
 
-@pytest.mark.parametrize("name", list(dense.ARCHITECTURES))
+@every_architecture
 def test_a_network_is_saved_and_read_back(name: str) -> None:
     """Also where transformers ties weights: safetensors takes no shared memory, and a copy must stay whole."""
-    network = dense.build(name, "resnet10t", 3, 96).eval()
+    network = dense.build(name, "resnet10t", 3, SMALL).eval()
     content = safetensors.torch.save({key: value.contiguous() for key, value in network.state_dict().items()})
-    again = dense.build(name, "resnet10t", 3, 96, seed=1).eval()
+    again = dense.build(name, "resnet10t", 3, SMALL, seed=1).eval()
     again.load_state_dict(safetensors.torch.load(content))
-    images, _ = scenes(network.task, 96)
+    images, _ = scenes(network.task, SMALL)
     with torch.no_grad():
         answers = [one.decode(one(images)) for one in (network, again, copy.deepcopy(network))]
     assert all(torch.equal(answers[0][key], other[key]) for other in answers[1:] for key in other)
 
 
-@pytest.mark.parametrize("name", list(dense.ARCHITECTURES))
+@every_architecture
 def test_pictures_without_anything_train(name: str) -> None:
-    network = dense.build(name, "resnet10t", 3, 96).train()
-    images = torch.randn(1, 3, 96, 96)  # a batch of one as well
-    nothing = {"boxes_N4": torch.zeros(0, 4), "labels_N": torch.zeros(0, dtype=torch.int64), "masks_NHW": torch.zeros(0, 96, 96, dtype=torch.bool)}
-    targets = torch.full((1, 96, 96), 255) if network.task == "semantic-segmentation" else [nothing]
+    network = dense.build(name, "resnet10t", 3, SMALL).train()
+    images = torch.randn(1, 3, SMALL, SMALL)  # a batch of one as well
+    nothing = {"boxes_N4": torch.zeros(0, 4), "labels_N": torch.zeros(0, dtype=torch.int64), "masks_NHW": torch.zeros(0, SMALL, SMALL, dtype=torch.bool)}
+    targets = torch.full((1, SMALL, SMALL), 255) if network.task == "semantic-segmentation" else [nothing]
     loss = sum(network.loss(network(images), targets).values())
     loss.backward()
     assert torch.isfinite(loss)
     assert all(torch.isfinite(part.grad).all() for part in network.parameters() if part.grad is not None)
 
 
-@pytest.mark.parametrize("name", list(dense.ARCHITECTURES))
+@every_architecture
 def test_half_precision_and_channels_last_train(name: str) -> None:
     """What the dry run tries: bfloat16 with the channels last."""
-    network = dense.build(name, "resnet10t", 3, 96).to(memory_format=torch.channels_last)
-    images, targets = scenes(network.task, 96)
+    network = dense.build(name, "resnet10t", 3, SMALL).to(memory_format=torch.channels_last)
+    images, targets = scenes(network.task, SMALL)
     images = images.to(memory_format=torch.channels_last)
     with torch.autocast("cpu", torch.bfloat16):
         loss = sum(network.train().loss(network(images), targets).values())
