@@ -112,7 +112,10 @@ def test_every_arrow_is_about_something_that_exists() -> None:
     assert [name for name in ARROWS if not is_module(name)] == []
 
 
-@pytest.mark.parametrize("module", ["engine.models.catalogue", "engine.models.weights", "engine.tasks", "engine.data", "engine.evaluation", *sorted(BASE)])
+@pytest.mark.parametrize(
+    "module",
+    ["engine.models.catalogue", "engine.models.dense.table", "engine.models.weights", "engine.tasks", "engine.data", "engine.evaluation", *sorted(BASE)],
+)
 def test_the_torch_free_part_names_no_torch_at_its_top(module: str) -> None:
     wrong = []
     for path in sources("engine"):

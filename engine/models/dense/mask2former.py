@@ -14,9 +14,8 @@ from torch.nn import functional as F
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig
 from transformers.models.mask2former.modeling_mask2former import Mask2FormerPixelDecoder
 
-from engine.models.dense import boxes
+from engine.models.dense import IGNORED, boxes
 from engine.models.dense.given import GivenFeatures, pictures_like, summed
-from engine.models.dense.semantic import IGNORED
 
 __all__ = ["Instances", "Semantic"]
 

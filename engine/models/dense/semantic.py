@@ -17,11 +17,11 @@ from torchvision.models.segmentation.deeplabv3 import DeepLabHead
 from torchvision.models.segmentation.fcn import FCNHead
 from torchvision.models.segmentation.lraspp import LRASPPHead
 
+from engine.models.dense import IGNORED
 from engine.models.dense.parts import Pyramid, conv_block, group_norms
 
 __all__ = ["DeepLab", "FCN", "LRASPP", "PyramidSegmenter", "SegFormer", "UNet"]
 
-IGNORED = 255
 _DILATIONS = (6, 12, 18)
 """Published for a map of 1/16 (Chen et al. 2017)."""
 
