@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,13 +32,14 @@ from engine.models.own_onnx.cut import Cut, choose, find_cuts
 from engine.models.own_onnx.drawing import summary
 from engine.models.own_onnx.graph import ImportedGraph
 from engine.models.own_onnx.interface import Port, example, inputs_of, outputs_of, picture_input, sizes_to_try
-from engine.models.own_onnx.load import external_files, read
+from engine.models.own_onnx.limits import MOST
+from engine.models.own_onnx.load import external_files, read, tensors
 from engine.models.own_onnx.normalise import Prepared, prepare
 from engine.models.own_onnx.operators import OperatorError
 from engine.models.own_onnx.parity import RUNTIME_FAULTS, compare, real_picture, real_pictures, run_session
 from engine.models.own_onnx.preparation import Preparation, guess
 from engine.models.own_onnx.restored import restore
-from engine.models.own_onnx.roles import weights_inside
+from engine.models.own_onnx.roles import FLOATS, weights_inside
 
 __all__ = ["PREFIX", "Imported", "Named", "import_file", "load_backbone", "named", "open_imported", "reference"]
 
@@ -46,7 +48,6 @@ PREFIX = "onnx-"
 
 _VERSION = 2
 _AGREES = 1e-3
-_LARGEST_FILE = (2 << 30) - (64 << 20)
 
 Report = Callable[[str, float], None]
 
@@ -138,11 +139,22 @@ def import_file(path: Path, *, report: Report = lambda _words, _share: None) -> 
     report("Checking the file", 0.05)
     check(path)
     light = read(path, weights=False)
+    _check_weight(light)
     model_id = _digest(path, light)
     if not (_folder(model_id) / "about.json").exists():
         _analyse(path, model_id, report)
     _remember(path, model_id)
     return open_imported(model_id)
+
+
+def _check_weight(model: ModelProto) -> None:
+    """A graph that is worked on passes through protobuf, which holds 2 GB; in full precision, as it is trained."""
+    held = sum(4 * math.prod(item.dims) for item in tensors(model) if item.data_type in FLOATS)
+    if held > MOST["weight_bytes"]:
+        raise StudioError(
+            f"the network has {held / 1e9:.1f} GB of weights in full precision; Graft can retrain up to {MOST['weight_bytes'] / 1e9:.1f} GB",
+            "Choose a smaller variant of the network.",
+        )
 
 
 def _analyse(path: Path, model_id: str, report: Report) -> None:
@@ -185,10 +197,7 @@ def _analyse(path: Path, model_id: str, report: Report) -> None:
 
 
 def _save(model: ModelProto, path: Path) -> None:
-    if model.ByteSize() < _LARGEST_FILE:
-        workspace.write_bytes(path, model.SerializeToString())
-        return
-    onnx.save(model, str(path), save_as_external_data=True, location="model.data")
+    workspace.write_bytes(path, model.SerializeToString())
 
 
 def _trained(prepared: Prepared, ports: list[Port], preparation: Preparation | None) -> tuple[Freed | None, list[str], int]:

@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import nn
 
+from engine.errors import StudioError
 from engine.models.own_onnx.backbone import FrozenFeatures, TrainableBackbone
 from engine.models.own_onnx.graph import ImportedGraph
 from engine.models.own_onnx.interface import example, inputs_of
@@ -302,3 +303,19 @@ def test_a_size_at_which_the_network_runs_is_found(size: str, tmp_path: Path, mo
     found = import_file(path)
     assert found.about["trainable"], found.about["why"]
     assert found.preparation.image_size == 48
+
+
+def test_more_weights_than_can_be_worked_on_are_said_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """2.4 GB of external data, most of it a hole in the file, seen in seconds without being read."""
+    monkeypatch.setenv("GRAFT_HOME", str(tmp_path / "home"))
+    path = networks.cnn(tmp_path / "huge.onnx")
+    model = onnx.load(path)
+    large = onnx.TensorProto(name="large", data_type=onnx.TensorProto.FLOAT, dims=[600_000, 1000], data_location=onnx.TensorProto.EXTERNAL)
+    for key, value in {"location": "huge.data", "offset": "0", "length": str(4 * 600_000_000)}.items():
+        large.external_data.add(key=key, value=value)
+    model.graph.initializer.append(large)
+    path.write_bytes(model.SerializeToString())
+    with (tmp_path / "huge.data").open("wb") as file:
+        file.truncate(4 * 600_000_000)
+    with pytest.raises(StudioError, match=r"has 2\.4 GB of weights in full precision; Graft can retrain up to 2\.1 GB"):
+        import_file(path)
