@@ -85,7 +85,7 @@ class _Finder:
     def level(self, name: str, off: float = _OFF) -> Level | None:
         """Return the level a value is, or None."""
         shape, maker = tuple(self.shapes.get(name, ())), self.makers.get(name)
-        if maker is None or name not in self.data or len(shape) not in (3, 4) or shape[0] != self.batch:
+        if maker is None or maker.op_type == "Pad" or name not in self.data or len(shape) not in (3, 4) or shape[0] != self.batch:
             return None
         if len(shape) == 3:
             return self._of_tokens(name, shape, maker)
