@@ -3,7 +3,7 @@
 Each architecture (torchvision, timm, transformers where installed; random weights, BatchNorm with random statistics) is
 exported in several ways: the older exporter and the newer, fixed and free batch, opsets 11 to 21, float32 and float16.
 Every file goes through the same door as a user's: checked in a child process, imported, cut, run, trained a step, written back.
-Files that no exporter of ours made (those that travel inside packages) can be added with --files.
+Other files can be added with --files; those that travel inside packages are `benchmarks.onnx_packaged`'s.
 
     python -m benchmarks.onnx_zoo [--limit N] [--only NAME] [--ways ts,free,dynamo,half] [--json FILE] [--files FILE ...]
 
@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import importlib.util
 import json
 import logging
 import os
@@ -141,7 +140,7 @@ def learn_anything(found: Any, row: Row) -> None:
 
     model = found.model
     module = ImportedGraph(model)
-    arrays = example(inputs_of(model), batch=2)
+    arrays = example(inputs_of(model), batch=2, size=found.about["example_size"])
     inputs = [from_numpy(item) for item in arrays]
     torch.manual_seed(0)
 
@@ -186,18 +185,6 @@ def attempt(row: Row, make: Callable[[Path], None]) -> Row:
     row.seconds = round(time.perf_counter() - began, 1)
     gc.collect()
     return row
-
-
-def packaged() -> list[Path]:
-    """ONNX files that travel inside installed packages, the light graphs of onnx's own tests among them."""
-    roots = {
-        Path(spec.submodule_search_locations[0])
-        for name in ("onnx", "rapidocr_onnxruntime", "rembg", "silero_vad")
-        if (spec := importlib.util.find_spec(name)) and spec.submodule_search_locations
-    }
-    return sorted(
-        file for root in roots for pattern in ("backend/test/data/light/*.onnx", "models/*.onnx", "*.onnx", "data/*.onnx") for file in root.glob(pattern)
-    )
 
 
 def shown(row: Row) -> str:
@@ -246,7 +233,6 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="append each result here, and skip those that are in it already")
     parser.add_argument("--files", nargs="*", type=Path, default=[], help="ONNX files to examine as well")
     parser.add_argument("--seconds", type=float, default=0.0, help="stop after so long; with --json the next call goes on from there")
-    parser.add_argument("--packaged", action="store_true", help="also the files inside installed packages")
     parser.add_argument("--none", action="store_true", help="no architectures, only files")
     arguments = parser.parse_args()
     logging.disable(logging.CRITICAL)
@@ -265,8 +251,11 @@ def main() -> None:
     until = time.monotonic() + (arguments.seconds or float("inf"))
     print(f"{'network':42}{'way':8}{'opset':>5}  {'path':13}{'parity':>8}{'grad':>6}{'step':>6}{'again':>8}{'s':>7}")
     chosen = [] if arguments.none else [item for item in architectures() if arguments.only in item[0]]
-    for index, (name, build) in enumerate(chosen[: arguments.limit or None]):
-        for way in arguments.ways.split(","):
+    ways = arguments.ways.split(",")
+    chosen = chosen[: arguments.limit or None]
+    for shift in range(len(ways)):  # every network one way, then every network the next: a run that is cut short has seen them all
+        for index, (name, build) in enumerate(chosen):
+            way = ways[(index + shift) % len(ways)]
             if (name, way) in done or time.monotonic() > until:
                 continue
             opset = OPSETS[way][index % len(OPSETS[way])]
@@ -282,7 +271,7 @@ def main() -> None:
                     export(module, inputs, way, max(OPSETS["free"]), file)
 
             keep(attempt(Row(name, way, opset), make))
-    for file in [*arguments.files, *(packaged() if arguments.packaged else [])]:
+    for file in arguments.files:
         if (file.name, "file") not in done:
             keep(attempt(Row(file.name, "file"), lambda target, file=file: shutil.copyfile(file, target)))
     print("\n" + "\n".join(totals(rows)))

@@ -20,21 +20,23 @@ __all__ = ["OPSETS", "WAYS", "OneOutput", "architectures", "export", "shake"]
 Built = tuple[nn.Module, tuple[torch.Tensor, ...]]
 
 TORCHVISION = [
-    "alexnet", "vgg11_bn", "resnet18", "resnet50", "resnext50_32x4d", "wide_resnet50_2", "squeezenet1_0", "squeezenet1_1", "densenet121", "googlenet",
+    "resnet18", "resnet50", "squeezenet1_0", "squeezenet1_1", "densenet121", "googlenet",
     "inception_v3", "mnasnet0_5", "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large", "shufflenet_v2_x0_5", "efficientnet_b0",
     "efficientnet_v2_s", "regnet_y_400mf", "regnet_x_400mf", "convnext_tiny", "vit_b_32", "swin_t", "swin_v2_t", "maxvit_t",
+    "wide_resnet50_2", "resnext50_32x4d", "alexnet", "vgg11_bn",
 ]  # fmt: skip
 TORCHVISION_DENSE = ["fcn_resnet50", "deeplabv3_mobilenet_v3_large", "lraspp_mobilenet_v3_large"]
 TIMM = [
     "resnet10t", "resnet26d", "resnetv2_50", "seresnet50", "ecaresnet26t", "res2net50_26w_4s", "gernet_s", "regnetz_b16", "tf_efficientnet_lite0",
     "efficientnet_b0", "mobilenetv3_small_100", "mobilenetv4_conv_small", "fbnetc_100", "mixnet_s", "ghostnet_100", "ghostnetv2_100", "hardcorenas_a",
-    "tinynet_e", "rexnet_100", "dla34", "dpn68", "hrnet_w18_small", "selecsls42", "vovnet39a", "darknet53", "cspresnet50", "repvgg_a0",
-    "mobileone_s0", "convnext_atto", "convnextv2_atto", "convmixer_768_32", "nfnet_f0", "inception_next_tiny", "vit_tiny_patch16_224",
-    "deit_tiny_patch16_224", "deit3_small_patch16_224", "beit_base_patch16_224", "cait_xxs24_224", "xcit_nano_12_p16_224",
+    "tinynet_e", "rexnet_100", "dla34", "dpn68", "hrnet_w18_small", "selecsls42", "vovnet39a", "cspresnet50", "repvgg_a0",
+    "mobileone_s0", "convnext_atto", "convnextv2_atto", "inception_next_tiny", "vit_tiny_patch16_224",
+    "deit_tiny_patch16_224", "deit3_small_patch16_224", "cait_xxs24_224", "xcit_nano_12_p16_224",
     "swin_tiny_patch4_window7_224", "swinv2_cr_tiny_224", "pvt_v2_b0", "twins_pcpvt_small", "poolformer_s12", "poolformerv2_s12", "caformer_s18",
     "efficientformer_l1", "mobilevit_xxs", "mobilevitv2_050", "edgenext_xx_small", "coat_lite_tiny", "crossvit_tiny_240", "levit_128s",
     "mixer_s32_224", "gmlp_s16_224", "resmlp_12_224", "visformer_tiny", "volo_d1_224", "focalnet_tiny_srf", "davit_tiny", "fastvit_t8", "repvit_m0_9",
     "tiny_vit_5m_224", "efficientvit_b0", "hgnet_tiny", "starnet_s1", "eva02_tiny_patch14_224",
+    "darknet53", "convmixer_768_32", "nfnet_f0", "beit_base_patch16_224",
 ]  # fmt: skip
 
 _PLAIN: dict[str, Any] = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128}

@@ -19,6 +19,7 @@ import onnxruntime
 import torch
 from onnx import ModelProto, numpy_helper
 from torch import Tensor, nn
+from torch.nn import functional
 
 from engine.models.own_onnx.cut import Cut
 from engine.models.own_onnx.graph import ImportedGraph
@@ -73,8 +74,16 @@ class _Kept(nn.Module):
         super().__init__()
         self.port, self.bgr = port, bgr
 
+    @property
+    def oblong(self) -> tuple[int, int] | None:
+        """Height and width in pixels of a network that takes pictures of one size only and that is no square."""
+        height, width = self.port.size
+        return (height, width) if height and width and height != width else None
+
     def arranged(self, images_BCHW: Tensor) -> Tensor:
-        """Bring RGB pictures into the layout, the order and the number of channels the network takes."""
+        """Bring RGB pictures into the layout, the order, the number of channels and, where that is no square, the size the network takes."""
+        if self.oblong and tuple(images_BCHW.shape[2:]) != self.oblong:
+            images_BCHW = functional.interpolate(images_BCHW, self.oblong, mode="bilinear", align_corners=False)
         if self.port.channels == 1:
             images_BCHW = (images_BCHW * images_BCHW.new_tensor(_GREY).view(1, 3, 1, 1)).sum(1, keepdim=True)
         elif self.bgr:

@@ -50,20 +50,22 @@ class Freed:
     reference: dict[str, Any]
 
 
-def free_batch(model: ModelProto, inputs: Sequence[np.ndarray]) -> Freed:
+def free_batch(model: ModelProto, inputs: Sequence[np.ndarray], axes: Sequence[int] = ()) -> Freed:
     """Return a model that takes any batch size.
 
     Args:
         model: normalised.
         inputs: example inputs at the batch the file fixes (or 1).
+        axes: of each input, the axis along which examples lie; empty takes the first of all.
 
     Raises:
         OperatorError: if the batch size is part of what the network computes.
     """
     copy = ModelProto.FromString(model.SerializeToString())
     module = ImportedGraph(copy)
+    along = list(axes) or [0] * len(inputs)
     one = [from_numpy(item) for item in inputs]
-    twice = [torch.cat([item, item.flip(0) if item.shape[0] > 1 else item * 1]) if item.dim() else item for item in one]
+    twice = [_joined(item, item.flip(axis) if item.dim() and item.shape[axis] > 1 else item, axis) for item, axis in zip(one, along, strict=True)]
     mending = _Mending(copy, module, one[0].shape[0])
     with torch.no_grad():
         reference = mending.reference(one)
@@ -74,40 +76,52 @@ def free_batch(model: ModelProto, inputs: Sequence[np.ndarray]) -> Freed:
             mending.write()
             drop_unused(copy)
             fresh = ImportedGraph(copy)
-        _open_axes(copy)
-        _verify(fresh, one, reference)
+        _open_axes(copy, along, _verify(fresh, one, along, reference))
     outputs = {name: reference[name] for name in module.output_names}
     shapes = {name: tuple(value.shape) if isinstance(value, Tensor) else value for name, value in reference.items()}
     return Freed(copy, mending.mended, shapes, outputs)
 
 
-def _open_axes(model: ModelProto) -> None:
-    """Say in the file that the first axis is free; drop shapes that may now be wrong."""
-    for value in (*model.graph.input, *model.graph.output):
+def _joined(first: Tensor, second: Tensor, axis: int) -> Tensor:
+    """Two batches as one; a single number stays what it is."""
+    return torch.cat([first, second], axis) if first.dim() else first
+
+
+def _open_axes(model: ModelProto, inputs: Sequence[int], outputs: Sequence[int]) -> None:
+    """Say in the file that the batch is free; drop shapes that may now be wrong."""
+    stored = {item.name for item in model.graph.initializer}
+    given = [value for value in model.graph.input if value.name not in stored]
+    for value, axis in (*zip(given, inputs, strict=True), *zip(model.graph.output, outputs, strict=True)):
         dims = value.type.tensor_type.shape.dim
-        if dims:
-            dims[0].ClearField("dim_value")
-            dims[0].dim_param = "batch"
-    for value in model.graph.output:
-        for dim in value.type.tensor_type.shape.dim[1:]:
-            dim.ClearField("dim_value")
+        if len(dims) > axis:
+            dims[axis].ClearField("dim_value")
+            dims[axis].dim_param = "batch"
+    for value, axis in zip(model.graph.output, outputs, strict=True):
+        for position, dim in enumerate(value.type.tensor_type.shape.dim):
+            if position != axis:
+                dim.ClearField("dim_value")
     del model.graph.value_info[:]
 
 
-def _verify(module: ImportedGraph, one: Sequence[Tensor], reference: dict[str, Any]) -> None:
-    """Two different batches side by side must give what each gives alone."""
+def _verify(module: ImportedGraph, one: Sequence[Tensor], along: Sequence[int], reference: dict[str, Any]) -> list[int]:
+    """Two different batches side by side must give what each gives alone. Returns the batch's axis in each output."""
     torch.manual_seed(0)
     other = [item + 0.1 * torch.randn_like(item) if item.is_floating_point() else item for item in one]
     alone = module.run(other, module.output_names)
-    both = module.run([torch.cat([a, b]) if a.dim() else a for a, b in zip(one, other, strict=True)], module.output_names)
+    both = module.run([_joined(a, b, axis) for a, b, axis in zip(one, other, along, strict=True)], module.output_names)
+    axes = []
     for name, second, whole in zip(module.output_names, alone, both, strict=True):
         first = reference[name]
         if not isinstance(first, Tensor) or not first.dim():
+            axes.append(0)
             continue
-        expected = torch.cat([first, second])
+        axis = next((i for i, (a, b) in enumerate(zip(first.shape, whole.shape, strict=False)) if a != b), 0)
+        axes.append(axis)
+        expected = torch.cat([first, second], axis)
         scale = expected.abs().max().clamp_min(1e-6) if expected.is_floating_point() else 1
         if whole.shape != expected.shape or (whole.is_floating_point() and float((whole - expected).abs().max() / scale) > _TOLERANCE):
             raise OperatorError("pictures in one batch influence each other, or the batch size is part of what the network computes")
+    return axes
 
 
 class _Mending:

@@ -288,7 +288,10 @@ def _shared_cut(graph: GraphProto, shapes: Shapes) -> tuple[str, str, str, int] 
     if not maps:
         return None
     count = len(graph.output)
-    return maps[-1], f"the last feature map that all {count} outputs share; what follows it are their heads", "detection", 0
+    shown = [shapes.get(value.name, ()) for value in graph.output]
+    alike = all(len(shape) == 4 and shape[2:] == shown[0][2:] for shape in shown) and min(shown[0][2:]) > 1
+    words = f"the last feature map that all {count} outputs share; what follows it are their heads"
+    return maps[-1], words, "segmentation" if alike else "detection", 0
 
 
 def _weights_up_to(model: ModelProto, value: str) -> float:

@@ -85,7 +85,7 @@ class _Finder:
     def level(self, name: str, off: float = _OFF) -> Level | None:
         """Return the level a value is, or None."""
         shape, maker = tuple(self.shapes.get(name, ())), self.makers.get(name)
-        if maker is None or name not in self.data or len(shape) not in (3, 4) or shape[0] != self.batch:
+        if maker is None or maker.op_type == "Pad" or name not in self.data or len(shape) not in (3, 4) or shape[0] != self.batch:
             return None
         if len(shape) == 3:
             return self._of_tokens(name, shape, maker)
@@ -159,13 +159,14 @@ def feature_levels(model: ModelProto, shapes: Shapes, port: Port, cut: str = "",
     return [found[stride] for stride in sorted(found) if stride in strides]
 
 
-def _arranged(levels: Sequence[Level], values: Sequence[Tensor], height: int, width: int) -> list[Tensor]:
-    """Bring raw values into maps [B, C, ceil(H / stride), ceil(W / stride)]."""
+def _arranged(levels: Sequence[Level], values: Sequence[Tensor], height: int, width: int, fed: tuple[int, int] | None = None) -> list[Tensor]:
+    """Bring raw values into maps [B, C, ceil(H / stride), ceil(W / stride)]; `fed` is the size the network saw, where it is another."""
     maps = []
     for level, value in zip(levels, values, strict=True):
         if level.layout == "tokens":
             places = value[:, level.extra :].transpose(1, 2)
-            rows = round(math.sqrt(int(places.shape[2]) * height / width))
+            tall, wide = fed or (height, width)
+            rows = round(math.sqrt(int(places.shape[2]) * tall / wide))
             value = places.unflatten(2, (rows, int(places.shape[2]) // rows))
         elif level.layout == "NHWC":
             value = value.permute(0, 3, 1, 2)
@@ -201,7 +202,7 @@ class TrainablePyramid(TrainableValues, _Maps):
 
     def forward(self, images_BCHW: Tensor) -> list[Tensor]:
         """Return the maps, the finest first."""
-        return _arranged(self.levels, self.values(images_BCHW), *(int(length) for length in images_BCHW.shape[2:]))
+        return _arranged(self.levels, self.values(images_BCHW), int(images_BCHW.shape[2]), int(images_BCHW.shape[3]), self.oblong)
 
 
 class FrozenPyramid(FrozenValues, _Maps):
@@ -213,7 +214,7 @@ class FrozenPyramid(FrozenValues, _Maps):
 
     def forward(self, images_BCHW: Tensor) -> list[Tensor]:
         """Return the maps, the finest first; no gradient flows back."""
-        return _arranged(self.levels, self.values(images_BCHW), *(int(length) for length in images_BCHW.shape[2:]))
+        return _arranged(self.levels, self.values(images_BCHW), int(images_BCHW.shape[2]), int(images_BCHW.shape[3]), self.oblong)
 
 
 def load_pyramid(name: str, strides: Sequence[int] = STRIDES) -> TrainablePyramid | FrozenPyramid:
@@ -238,13 +239,13 @@ def load_pyramid(name: str, strides: Sequence[int] = STRIDES) -> TrainablePyrami
 class _Behind(nn.Module):
     """Arranging the maps, then the head."""
 
-    def __init__(self, levels: Sequence[Level], head: nn.Module, image_size: int) -> None:
+    def __init__(self, levels: Sequence[Level], head: nn.Module, image_size: int, fed: tuple[int, int] | None) -> None:
         super().__init__()
-        self.levels, self.head, self.image_size = levels, head, image_size
+        self.levels, self.head, self.image_size, self.fed = levels, head, image_size, fed
 
     def forward(self, *values: Tensor) -> Any:
         """Return what the head makes of the maps."""
-        return self.head(_arranged(self.levels, values, self.image_size, self.image_size))
+        return self.head(_arranged(self.levels, values, self.image_size, self.image_size, self.fed))
 
 
 def write_maps(
@@ -257,4 +258,4 @@ def write_maps(
     """
     with torch.no_grad():
         values = pyramid.eval().values(torch.zeros(1, 3, image_size, image_size, device=next(iter(pyramid.state_dict().values())).device))
-    return join(pyramid, _Behind(pyramid.levels, head, image_size), [tuple(value.shape) for value in values], outputs, mean, std, image_size)
+    return join(pyramid, _Behind(pyramid.levels, head, image_size, pyramid.oblong), [tuple(value.shape) for value in values], outputs, mean, std, image_size)

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, numpy_helper
 
-__all__ = ["FLOATS", "Role", "consumers", "needed_nodes", "parameter_names", "reads", "roles"]
+__all__ = ["FLOATS", "Role", "consumers", "needed_nodes", "parameter_names", "reads", "roles", "weights_inside"]
 
 Role = Literal["weight", "buffer", "constant"]
 
@@ -220,6 +220,26 @@ def roles(graph: GraphProto, nodes: Sequence[NodeProto]) -> dict[str, Role]:
             found = {"constant"}
         table[item.name] = "weight" if "weight" in found else "buffer" if "buffer" in found else "constant"
     return table
+
+
+_MOST_NUMBERS = 64
+
+
+def weights_inside(graph: GraphProto, outer: frozenset[str] = frozenset()) -> str:
+    """The name of the first If, Loop or Scan whose own graph stores weights, or reads those around it; empty where there is none."""
+    large = outer | {item.name for item in graph.initializer if _is_large(item)}
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in [attribute.g] if attribute.type == AttributeProto.GRAPH else []:
+                constants = [item.t for part in inner.node if part.op_type == "Constant" for item in part.attribute if item.HasField("t")]
+                held = any(_is_large(item) for item in (*inner.initializer, *constants)) or any(large & reads(part) for part in inner.node)
+                if held or weights_inside(inner, large):
+                    return node.name or node.op_type
+    return ""
+
+
+def _is_large(item: TensorProto) -> bool:
+    return item.data_type in FLOATS and int(np.prod(item.dims)) > _MOST_NUMBERS
 
 
 _ANONYMOUS = re.compile(r"^(onnx::.*|\d+|val_\d+|_?[vV]?\d+|.*_(quantized|transposed|folded)_?\d*|tensor_\d+|const.*|_to_copy.*|t_\d+|.*::.*)$")

@@ -67,7 +67,7 @@ def join(
         opset = 13
     base = compose.add_prefix(base, "net/")
     graph = GraphProto(name="graft")
-    _front(graph, backbone, mean, std, base.graph.input[0].name)
+    _front(graph, backbone, mean, std, base.graph.input[0].name, opset, image_size)
     graph.node.extend(base.graph.node)
     graph.initializer.extend(base.graph.initializer)
     behind = _tail(tail, shapes, [value.name for value in base.graph.output], outputs, min(max(opset, _HEAD_OPSETS[0]), _HEAD_OPSETS[1]))
@@ -83,14 +83,17 @@ def join(
     return model
 
 
-def _front(graph: GraphProto, backbone: TrainableValues | FrozenValues, mean: Sequence[float], std: Sequence[float], fed: str) -> None:
+def _front(
+    graph: GraphProto, backbone: TrainableValues | FrozenValues, mean: Sequence[float], std: Sequence[float], fed: str, opset: int, image_size: int
+) -> None:
     """Pixels to what the network takes: scaled, in its layout and order, grey where it wants grey."""
     shape = (1, 3, 1, 1)
     graph.initializer.append(constant_tensor((255 * torch.tensor(mean)).view(shape).numpy(), "graft/mean"))
     graph.initializer.append(constant_tensor((255 * torch.tensor(std)).view(shape).numpy(), "graft/std"))
     graph.node.append(make_node("Sub", ["images", "graft/mean"], ["graft/centred"], name="graft/sub"))
-    last, channels = "graft/scaled", backbone.port.channels
-    graph.node.append(make_node("Div", ["graft/centred", "graft/std"], [last], name="graft/div"))
+    channels = backbone.port.channels
+    graph.node.append(make_node("Div", ["graft/centred", "graft/std"], ["graft/scaled"], name="graft/div"))
+    last = _stretched(graph, "graft/scaled", backbone.oblong, opset, image_size)
     if channels == 1:
         graph.initializer.append(constant_tensor(torch.tensor([0.299, 0.587, 0.114]).view(shape).numpy(), "graft/grey_weight"))
         graph.node.append(make_node("Conv", [last, "graft/grey_weight"], ["graft/grey"], name="graft/grey"))
@@ -105,6 +108,17 @@ def _front(graph: GraphProto, backbone: TrainableValues | FrozenValues, mean: Se
     kind = {"float16": TensorProto.FLOAT16, "uint8": TensorProto.UINT8, "float64": TensorProto.DOUBLE}.get(backbone.port.dtype)
     frozen = isinstance(backbone, FrozenValues) and kind is not None
     graph.node.append(make_node("Cast", [last], [fed], name="graft/feed", to=kind) if frozen else make_node("Identity", [last], [fed], name="graft/feed"))
+
+
+def _stretched(graph: GraphProto, last: str, oblong: tuple[int, int] | None, opset: int, image_size: int) -> str:
+    """Stretch a square to the size of a network that takes no squares."""
+    if oblong is None or oblong == (image_size, image_size):
+        return last
+    graph.initializer.append(constant_tensor(np.array([1, 1, *(length / image_size for length in oblong)], dtype=np.float32), "graft/stretch"))
+    inputs = [last, "graft/stretch"] if opset < 11 else [last, "", "graft/stretch"]
+    how = {"coordinate_transformation_mode": "half_pixel"} if opset >= 11 else {}
+    graph.node.append(make_node("Resize", inputs, ["graft/stretched"], name="graft/stretched", mode="linear", **how))
+    return "graft/stretched"
 
 
 def _tail(tail: nn.Module, shapes: Sequence[Sequence[int]], values: Sequence[str], outputs: Sequence[str], opset: int) -> ModelProto:

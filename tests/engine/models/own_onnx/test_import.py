@@ -14,10 +14,12 @@ import pytest
 import torch
 from torch import nn
 
+from engine.errors import StudioError
 from engine.models.own_onnx.backbone import FrozenFeatures, TrainableBackbone
 from engine.models.own_onnx.graph import ImportedGraph
 from engine.models.own_onnx.interface import example, inputs_of
 from engine.models.own_onnx.library import Imported, import_file, load_backbone, reference
+from engine.models.own_onnx.start import settings_of
 from engine.models.own_onnx.write import write
 
 _spec = importlib.util.spec_from_file_location("networks", Path(__file__).with_name("networks.py"))
@@ -251,3 +253,69 @@ def test_a_constant_made_for_the_files_batch_is_repeated_for_others(tmp_path: Pa
     module = ImportedGraph(found.model)
     with torch.no_grad():
         torch.testing.assert_close(module(images), torch.cat([module(images[i : i + 1]) for i in range(3)]))
+
+
+def test_a_network_that_takes_no_squares_is_fed_stretched_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Oblong(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Conv2d(3, 8, 3, 2, 1), nn.Linear(8 * 16 * 24, 5)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return self.last(torch.relu(self.first(images)).flatten(1))
+
+    monkeypatch.setenv("GRAFT_HOME", str(tmp_path / "home"))
+    path = tmp_path / "oblong.onnx"
+    torch.onnx.export(Oblong().eval(), (torch.randn(1, 3, 32, 48),), path, dynamo=False, opset_version=13, input_names=["images"], output_names=["scores"])
+    told = settings_of(path)
+    assert told["image_size"] == 48
+    backbone = load_backbone(told["backbone"]).eval()
+    head = nn.Linear(backbone.num_features, 4).eval()
+    pixels = torch.rand(2, 3, 48, 48) * 255
+    with torch.no_grad():
+        expected = head(backbone((pixels / 255 - 0.5) / 0.25)).softmax(1).numpy()
+    model = write(backbone, head, (0.5,) * 3, (0.25,) * 3, 48)
+    answer = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"images": pixels.numpy()})[0]
+    np.testing.assert_allclose(answer, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", ["open", "written as -1"])
+def test_a_size_at_which_the_network_runs_is_found(size: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Lines(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Conv2d(3, 4, 3, 2, 1), nn.Linear(4 * 24, 5)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return self.last(torch.relu(self.first(images)).permute(0, 3, 1, 2).flatten(2)).mean(1)
+
+    monkeypatch.setenv("GRAFT_HOME", str(tmp_path / "home"))
+    path = networks.export(Lines(), tmp_path / "lines.onnx", 48, free=True)
+    model = onnx.load(path)
+    for dim in model.graph.input[0].type.tensor_type.shape.dim[2:]:
+        dim.ClearField("dim_value")
+        if size == "open":
+            dim.dim_param = "any"
+        else:
+            dim.dim_value = -1
+    del model.graph.value_info[:]
+    onnx.save(model, path)
+    found = import_file(path)
+    assert found.about["trainable"], found.about["why"]
+    assert found.preparation.image_size == 48
+
+
+def test_more_weights_than_can_be_worked_on_are_said_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """2.4 GB of external data, most of it a hole in the file, seen in seconds without being read."""
+    monkeypatch.setenv("GRAFT_HOME", str(tmp_path / "home"))
+    path = networks.cnn(tmp_path / "huge.onnx")
+    model = onnx.load(path)
+    large = onnx.TensorProto(name="large", data_type=onnx.TensorProto.FLOAT, dims=[600_000, 1000], data_location=onnx.TensorProto.EXTERNAL)
+    for key, value in {"location": "huge.data", "offset": "0", "length": str(4 * 600_000_000)}.items():
+        large.external_data.add(key=key, value=value)
+    model.graph.initializer.append(large)
+    path.write_bytes(model.SerializeToString())
+    with (tmp_path / "huge.data").open("wb") as file:
+        file.truncate(4 * 600_000_000)
+    with pytest.raises(StudioError, match=r"has 2\.4 GB of weights in full precision; Graft can retrain up to 2\.1 GB"):
+        import_file(path)
