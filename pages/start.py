@@ -13,7 +13,7 @@ from engine.errors import StudioError
 from engine.models import catalogue
 from engine.recipe import Recipe
 from pages.parts import state as ui
-from pages.parts.backbone_gallery import backbone_gallery, weights_badge
+from pages.parts.backbone_gallery import FROM_SCRATCH, backbone_gallery, weights_badge
 from pages.parts.form import changed_values, settings_fields
 from pages.parts.run_picker import finished_runs, summary
 from pages.parts.setup import chosen_goal, form_key
@@ -71,6 +71,10 @@ def _chosen_line(project: Project, chosen: catalogue.Start | None) -> None:
         words, page = ("Next: train", "train.py") if has_pictures else ("Next: bring your pictures", "data.py")
         if st.button(words, type="primary", icon=":material/arrow_forward:", key="next"):
             st.switch_page(page)
+    if chosen.door == "general" and catalogue.backbone(chosen.backbone).weights not in ("packaged", "here"):
+        st.warning(
+            f"The pretrained weights of this backbone are not on this computer, so it starts from scratch. {FROM_SCRATCH}", icon=":material/hourglass_empty:"
+        )
 
 
 def _doors(project: Project, chosen: catalogue.Start | None) -> str:

@@ -1,14 +1,17 @@
 """Feeds the loop: which pictures make which batch, varied and normalised, ready when they are asked for.
 
 The order and the variations are functions of (seed, epoch, step). One thread prepares the next batches while the current one is learnt;
-on the CPU it only takes time that the computing threads leave over.
+on the CPU it only takes time that the computing threads leave over, and only while gradients are computed (`meanwhile`): that is one long call
+without the interpreter's lock, for which the thread would otherwise make every small step of the forward pass wait (measured: 12% of a MobileNetV3's speed).
 
 N pictures, B in a batch.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -64,6 +67,9 @@ class Feed:
         self._rows = data.rows["train"]
         self._size = max(1, min(batch_size, len(self._rows)))
         self._layout, self._device = LAYOUTS[layout], device
+        self._spare = threading.Event()
+        if device.type != "cpu":
+            self._spare.set()
         self._weights_N = None if recipe.class_balance == "none" else task.weights(targets, self._rows, len(spec.classes))
         self.steps = max(1, len(self._rows) // self._size)
         """Batches an epoch. Pictures that do not fill the last one wait for another epoch: which ones is chance."""
@@ -74,6 +80,18 @@ class Feed:
         if self._recipe.class_balance == "sampling" and self._weights_N is not None:
             return rng.choice(count, count, p=self._weights_N / self._weights_N.sum())
         return rng.permutation(count)
+
+    @contextlib.contextmanager
+    def meanwhile(self) -> Iterator[None]:
+        """Let the next batches be prepared while this block computes without the interpreter's lock."""
+        on_cpu = self._device.type == "cpu"
+        if on_cpu:
+            self._spare.set()
+        try:
+            yield
+        finally:
+            if on_cpu:
+                self._spare.clear()
 
     def epoch(self, epoch: int, first: int) -> Iterator[Batch]:
         """Yield the batches of an epoch, from number `first` on."""
@@ -86,12 +104,14 @@ class Feed:
                     while len(ahead) < min(_AHEAD + 1, self.steps - step):
                         coming = self._pictures(order, epoch, step + len(ahead))
                         if ahead:  # the batch that is wanted now is not waited for
-                            pool.submit(coming.fill)
+                            pool.submit(coming.fill, self._spare)
                         ahead.append(coming)
                     yield self._finished(ahead.popleft(), epoch, step)
             finally:
                 for coming in ahead:
                     coming.wanted = False
+                with self.meanwhile():  # the thread sees that nothing is wanted any more
+                    pool.shutdown(wait=True)
 
     def _pictures(self, order: NDArray[Any], epoch: int, step: int) -> _Pictures:
         places = order[step * self._size : (step + 1) * self._size]
@@ -130,9 +150,11 @@ class _Pictures:
         self._done = [False] * -(-count // _AT_ONCE)
         self._layout = layout
 
-    def fill(self) -> None:
-        """Fill what is not filled yet."""
+    def fill(self, spare: threading.Event | None = None) -> None:
+        """Fill what is not filled yet; where `spare` is given, only while it is set."""
         for number, done in enumerate(self._done):
+            if spare is not None:
+                spare.wait()
             if not self.wanted:
                 return
             if not done and not self._done[number]:

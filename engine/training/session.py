@@ -29,6 +29,7 @@ from engine.training import checkpoint, head, tune
 from engine.training.estimate import estimate, sampler
 from engine.training.features import Extractor
 from engine.training.fit import Loop, Position, out_of_memory
+from engine.training.ignored import Circumstances, ignored
 from engine.training.plan import Plan, Trial, Unfinished, as_values, for_features, for_training
 
 if TYPE_CHECKING:
@@ -176,11 +177,18 @@ class _Session:
 
     def _check_settings(self) -> None:
         """Say which settings have no effect."""
-        changed = self.recipe.model_dump(exclude_defaults=True)
-        without = ("epochs", "lr_backbone", "schedule", "warmup", "ema", "mixup", "cutmix", "patience", "freeze_depth", "optimizer", "clip_norm")
-        idle = [Recipe.model_fields[key].title or key for key in without if key in changed]
-        if self.recipe.phases == "head" and idle:
-            self.emit(Message(level="info", text=f"Only the head learns in this run, so these settings have no effect: {', '.join(idle)}."))
+        rows, network = self.data.rows, self.network
+        met = Circumstances(
+            door=self.start.door,
+            device=self.device.type,
+            train=len(rows["train"]),
+            val=len(rows["val"]),
+            solved=head.is_solved(network.head),
+            mixes=self.task.mixes,
+            drops_paths=any(getattr(module, "drop_prob", 0) for module in network.backbone.modules()),
+        )
+        for text in ignored(self.recipe, met):
+            self.emit(Message(level="info", text=text))
         if self.start.run_id and self.origin == "run" and self.recipe.reuse_depth == 1:
             self.emit(Message(level="info", text="The classes differ from the earlier run's, so the last layers are new."))
 
