@@ -126,8 +126,7 @@ class Loop:
                     with self._autocast():
                         outputs = self.network(part.images)
                     loss = self.task.loss(outputs, part.targets, smoothing=self.recipe.label_smoothing, weights=part.weights) * share
-                    with self.feed.meanwhile():
-                        loss.backward()
+                    loss.backward()
                     total += float(loss.detach())
             except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error) or at.accumulate >= len(batch):
