@@ -162,7 +162,8 @@ class _Session:
             self.emit(
                 Message(level="warning", text=f"There are no pretrained weights of {self.start.title} here: it starts from scratch and needs many pictures.")
             )
-        self._check_settings()
+        if self.tensors is None:  # one that goes on has said it already
+            self._check_settings()
         if self.recipe.phases != "head" and not any(True for _ in self.network.backbone.parameters()):
             self.emit(Message(level="info", text="This network cannot learn itself (its X-ray says why), so only the new last layers do."))
             self.recipe = self.recipe.model_copy(update={"phases": "head"})
@@ -277,6 +278,7 @@ class _Session:
                 raise _too_little_memory() from error
             raise
         finally:
+            loop.crowd.set(False)
             if "finetune" in self.seconds:
                 self._over("finetune")
         self.keeper.wait()
