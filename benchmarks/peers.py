@@ -157,10 +157,9 @@ def by_graft(data: Path, name: str, epochs: int) -> list[float]:
             speeds.append(state["steps"] * _BATCH / (state["stepped"] - state["began"]))
             state.update(began=now, steps=0)
 
-    (data / "run").mkdir(exist_ok=True)
-    session.train(
-        recipe=recipe, manifest=manifest, start=catalogue.resolve(name), files=session.Files(data / "run"), emit=emit, wish=lambda: None, pressed_t=time.time()
-    )
+    with tempfile.TemporaryDirectory() as folder:  # one that held an earlier run would be gone on with
+        files, start = session.Files(Path(folder)), catalogue.resolve(name)
+        session.train(recipe=recipe, manifest=manifest, start=start, files=files, emit=emit, wish=lambda: None, pressed_t=time.time())
     return speeds
 
 

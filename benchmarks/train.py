@@ -25,7 +25,7 @@ from benchmarks.quietness import Others, undisturbed_median
 MODELS = ("resnet18", "mobilenetv3_small_100", "efficientnet_lite0")
 BARS = {"first": 0.80, "later": 0.95}
 BLOCK = 8
-EPOCHS = {"resnet18": 5, "mobilenetv3_small_100": 12, "efficientnet_lite0": 4}
+EPOCHS = {"resnet18": 5, "mobilenetv3_small_100": 12, "efficientnet_lite0": 3}
 
 
 @dataclass

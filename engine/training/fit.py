@@ -201,7 +201,7 @@ class Loop:
         if previous and at.batch > 1:
             speed = pictures / (now - previous)
             if self.device.type == "cpu":
-                self.crowd.set(self.pace.heard(now - previous))
+                self.crowd.arrange(self.pace.heard(now - previous))
         total = at.step + self.updates - at.update
         self.emit(Step(phase="finetune", step=at.step, steps=total, loss=loss, learning_rate=rate, images_per_s=speed, memory_mb=memory_mb(self.device)))
 

@@ -87,7 +87,7 @@ class Crowd:
         self.possible = self.possible and 1 < len(self._all) <= torch.get_num_threads()
         self._sleeper: _Sleeper | None = None
 
-    def set(self, crowded: bool) -> None:
+    def arrange(self, crowded: bool) -> None:
         """Crowd, or spread out."""
         if not self.possible or crowded is (self._sleeper is not None):
             return

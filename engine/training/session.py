@@ -278,7 +278,7 @@ class _Session:
                 raise _too_little_memory() from error
             raise
         finally:
-            loop.crowd.set(False)
+            loop.crowd.arrange(False)
             if "finetune" in self.seconds:
                 self._over("finetune")
         self.keeper.wait()

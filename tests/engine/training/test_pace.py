@@ -75,12 +75,12 @@ def weights(crowds):
     optimizer, crowd = torch.optim.AdamW(network.parameters(), fused=True), Crowd()
     images = torch.randn(16, 3, 32, 32)
     for crowded in crowds:
-        crowd.set(crowded)
+        crowd.arrange(crowded)
         assert (os.sched_getaffinity(0) < cores) is crowded, crowded
         optimizer.zero_grad()
         network(images).square().mean().backward()
         optimizer.step()
-    crowd.set(False)
+    crowd.arrange(False)
     assert os.sched_getaffinity(0) == cores
     return hashlib.sha256(b"".join(parameter.detach().numpy().tobytes() for parameter in network.parameters())).hexdigest()
 print(weights([False] * 6) == weights([False, True, True, False, True, False]))
