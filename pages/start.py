@@ -15,7 +15,7 @@ from engine.models import catalogue
 from engine.models.dense.table import ARCHITECTURES
 from pages.parts import state as ui
 from pages.parts.architectures import architecture_choice, fit_table
-from pages.parts.backbone_gallery import backbone_gallery, weights_badge
+from pages.parts.backbone_gallery import FROM_SCRATCH, backbone_gallery, weights_badge
 from pages.parts.form import changed_values, settings_fields
 from pages.parts.run_picker import finished_runs, summary
 from pages.parts.scores import metric_title
@@ -74,6 +74,10 @@ def _chosen_line(project: Project, chosen: catalogue.Start | None) -> None:
         words, page = ("Next: train", "train.py") if has_pictures else ("Next: bring your pictures", "data.py")
         if st.button(words, type="primary", icon=":material/arrow_forward:", key="next"):
             st.switch_page(page)
+    if chosen.door == "general" and catalogue.backbone(chosen.backbone).weights not in ("packaged", "here"):
+        st.warning(
+            f"The pretrained weights of this backbone are not on this computer, so it starts from scratch. {FROM_SCRATCH}", icon=":material/hourglass_empty:"
+        )
 
 
 def _doors(project: Project, chosen: catalogue.Start | None) -> str:
@@ -224,7 +228,7 @@ def _depths(project: Project, chosen: catalogue.Start) -> None:
     """Let the user say how much of a run is taken over and how deep it is frozen; the Train page shows the same two settings."""
     with st.container(border=True, key="depths"):
         st.markdown(f":material/check_circle: Going on from **{plain(chosen.title)}**")
-        settings_fields(form_key(project), chosen_goal(project), DEPTHS)
+        settings_fields(form_key(project), chosen_goal(project), DEPTHS, project.task)
 
 
 def _set_words(project: Project) -> str:

@@ -31,11 +31,11 @@ def _edges(size_px: int, device: torch.device) -> Tensor:
 
 
 def sampling_grid(affine_B23: Tensor, hw: tuple[int, int]) -> Tensor:
-    """Return where each output pixel is taken from, [B, H, W, 2] in -1..1."""
+    """Return where each output pixel is taken from, [B, H, W, 2] in -1..1; x and y lie apart in memory, where they are computed and read fastest."""
     affine_B23 = affine_B23 * 2
-    across_B12W = affine_B23[:, None, None, :, 0] * _edges(hw[1], affine_B23.device)[None, None, :, None]
-    down_BH12 = affine_B23[:, None, None, :, 1] * _edges(hw[0], affine_B23.device)[None, :, None, None] + (affine_B23[:, None, None, :, 2] - 1)
-    return across_B12W + down_BH12
+    across_B21W = affine_B23[:, :, 0, None, None] * _edges(hw[1], affine_B23.device)
+    down_B2H1 = affine_B23[:, :, 1, None, None] * _edges(hw[0], affine_B23.device)[:, None] + (affine_B23[:, :, 2, None, None] - 1)
+    return (across_B21W + down_B2H1).permute(0, 2, 3, 1)
 
 
 def _colour_map(variation: Variation, pictures_BSS3: Tensor, spec: ModelSpec) -> tuple[Tensor, Tensor]:

@@ -28,6 +28,7 @@ from engine.training.answering import Answering
 from engine.training.features import LAYOUTS
 from engine.training.feed import Batch, Feed
 from engine.training.head import score
+from engine.training.pace import Crowd, Pace
 from engine.training.plan import Plan
 
 __all__ = ["Ending", "Loop", "Position", "memory_mb", "out_of_memory"]
@@ -84,6 +85,8 @@ class Loop:
         )
         self.updates = self.recipe.epochs * self.feed.steps
         self._saved = time.monotonic()
+        speed = self.plan.images_per_s if self.device.type == "cpu" else 0.0
+        self.pace, self.crowd = Pace(self.plan.batch_size / speed if speed else None), Crowd()
 
     def run(self, at: Position) -> Ending:
         """Train from a position on, which moves along, until the last epoch, early stopping, or a wish.
@@ -151,7 +154,7 @@ class Loop:
         better = not metrics or not at.best or list(score(metrics, self.task)) > at.best
         if better:
             at.best, at.best_epoch = list(score(metrics, self.task)) if metrics else [], at.epoch
-            self.keep_best({name: tensor.detach().to("cpu", copy=True) for name, tensor in self._best_weights().items()})
+            self.keep_best({name: checkpoint.copied(tensor) for name, tensor in self._best_weights().items()})
         shown: dict[str, float | None] = {**metrics}
         self.emit(
             Epoch(
@@ -185,7 +188,11 @@ class Loop:
     def _report(self, at: Position, loss: float, rate: float, pictures: int) -> None:
         now = time.monotonic()
         previous, self._stepped = getattr(self, "_stepped", None), now
-        speed = pictures / (now - previous) if previous and at.batch > 1 else None
+        speed = None
+        if previous and at.batch > 1:
+            speed = pictures / (now - previous)
+            if self.device.type == "cpu":
+                self.crowd.arrange(self.pace.heard(now - previous))
         total = at.step + self.updates - at.update
         self.emit(Step(phase="finetune", step=at.step, steps=total, loss=loss, learning_rate=rate, images_per_s=speed, memory_mb=memory_mb(self.device)))
 

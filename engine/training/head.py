@@ -26,7 +26,7 @@ from engine.tasks import Task
 from engine.training import tune
 from engine.training.variation import random
 
-__all__ = ["BATCH", "EPOCHS", "MIN_STEPS", "STRENGTHS", "Lesson", "learn", "predict", "score"]
+__all__ = ["BATCH", "EPOCHS", "MIN_STEPS", "STRENGTHS", "Lesson", "is_solved", "learn", "predict", "score"]
 
 STRENGTHS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 """Weights of half the squared norm beside the mean loss, features scaled to unit variance. scikit-learn's C is 1 / (N * strength)."""
@@ -99,9 +99,17 @@ def learn(head: nn.Module, lesson: Lesson) -> int | None:
 
 
 def _learn(head: nn.Module, lesson: Lesson) -> int | None:
-    layers = [module for module in head.modules() if isinstance(module, nn.Linear)]
-    only_linear = len(layers) == 1 and not any(isinstance(module, nn.LayerNorm) for module in head.modules()) and isinstance(head, nn.Sequential)
-    return _solve(head, layers[0], lesson) if only_linear else _train(head, lesson)
+    return _solve(head, _linear_layers(head)[0], lesson) if is_solved(head) else _train(head, lesson)
+
+
+def _linear_layers(head: nn.Module) -> list[nn.Linear]:
+    return [module for module in head.modules() if isinstance(module, nn.Linear)]
+
+
+def is_solved(head: nn.Module) -> bool:
+    """Tell whether a head is linear, so that its optimum is found and learning rate, weight decay, dropout and smoothing play no part."""
+    normalises = any(isinstance(module, nn.LayerNorm) for module in head.modules())
+    return len(_linear_layers(head)) == 1 and not normalises and isinstance(head, nn.Sequential)
 
 
 def _solve(head: nn.Module, layer: nn.Linear, lesson: Lesson) -> int | None:

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from engine.models.build import Network
 from engine.recipe import Recipe
 
-__all__ = ["Average", "decaying", "freeze", "groups", "learning_rate_share", "make", "set_learning_rate", "trainable", "training_mode"]
+__all__ = ["ONE_CYCLE_RISE", "Average", "decaying", "freeze", "groups", "learning_rate_share", "make", "set_learning_rate", "trainable", "training_mode"]
 
 _MOMENTUM = 0.9
-_ONE_CYCLE_RISE = 0.3
+ONE_CYCLE_RISE = 0.3
 
 
 def freeze(network: Network, depth: float) -> set[str]:
@@ -82,7 +82,7 @@ def make(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
 
 def learning_rate_share(step: int, steps: int, recipe: Recipe) -> float:
     """Return which share of the full learning rate step number `step` of `steps` takes."""
-    rise = max(recipe.warmup, _ONE_CYCLE_RISE) if recipe.schedule == "one_cycle" else recipe.warmup
+    rise = max(recipe.warmup, ONE_CYCLE_RISE) if recipe.schedule == "one_cycle" else recipe.warmup
     rising = rise * steps
     if step < rising:
         done = (step + 1) / (rising + 1)

@@ -22,13 +22,14 @@ from engine.data import cache, geometry
 from engine.events import Event, Message, Phase, Usable
 from engine.models import build
 from engine.models.build import Network
-from engine.recipe import Recipe, settings, usual
+from engine.recipe import Recipe
 from engine.tasks import TASKS
 from engine.training import checkpoint, head, maps, tune
 from engine.training.answering import Answering
 from engine.training.estimate import estimate, sampler, trial_loss
 from engine.training.features import Extractor
 from engine.training.fit import Loop, Position, out_of_memory
+from engine.training.ignored import Circumstances, ignored
 from engine.training.plan import Plan, Trial, Unfinished, as_values, default_batch, for_features, for_training
 
 if TYPE_CHECKING:
@@ -170,7 +171,8 @@ class _Session:
             self.emit(
                 Message(level="warning", text=f"There are no pretrained weights of {self.start.title} here: it starts from scratch and needs many pictures.")
             )
-        self._check_settings()
+        if self.tensors is None:  # one that goes on has said it already
+            self._check_settings()
         if self.recipe.phases != "head" and not any(True for _ in self.network.backbone.parameters()):
             self.emit(Message(level="info", text="This network cannot learn itself (its X-ray says why), so only the new last layers do."))
             self.recipe = self.recipe.model_copy(update={"phases": "head"})
@@ -187,19 +189,19 @@ class _Session:
 
     def _check_settings(self) -> None:
         """Say which settings have no effect."""
-        before = usual(self.recipe.task, self.recipe.preset)
-        changed = [row for row in settings() if getattr(self.recipe, row.key) != before[row.key]]
-        without: tuple[str, ...] = ("lr_backbone", "ema", "mixup", "cutmix", "mosaic", "copy_paste", "scale_min", "scale_max", "patience", "freeze_depth", "optimizer")
-        if self.task.family == "pooled":
-            without = ("epochs", "schedule", "warmup", "clip_norm", *without)
-        idle = [row.title for row in changed if row.key in without]
-        if self.recipe.phases == "head" and idle:
-            self.emit(Message(level="info", text=f"Only the head learns in this run, so these settings have no effect: {', '.join(idle)}."))
-        if self.task.family == "dense" and self.recipe.class_balance == "loss":
-            self.emit(Message(level="info", text="Classes are not weighed in the loss of this kind of task: choose class balance by sampling instead."))
-        others = [row.title for row in changed if row.tasks and self.recipe.task not in row.tasks]
-        if others:
-            self.emit(Message(level="info", text=f"These settings have no effect on this kind of task: {', '.join(others)}."))
+        rows, network = self.data.rows, self.network
+        met = Circumstances(
+            door=self.start.door,
+            device=self.device.type,
+            train=len(rows["train"]),
+            val=len(rows["val"]),
+            solved=head.is_solved(network.head),
+            blends=self.task.blends,
+            pooled=self.task.family == "pooled",
+            drops_paths=any(getattr(module, "drop_prob", 0) for module in network.backbone.modules()),
+        )
+        for text in ignored(self.recipe, met):
+            self.emit(Message(level="info", text=text))
         if self.start.run_id and self.origin == "run" and self.recipe.reuse_depth == 1:
             self.emit(Message(level="info", text="The classes differ from the earlier run's, so the last layers are new."))
 
@@ -313,6 +315,7 @@ class _Session:
                 raise _too_little_memory() from error
             raise
         finally:
+            loop.crowd.arrange(False)
             if "finetune" in self.seconds:
                 self._over("finetune")
         self.keeper.wait()

@@ -31,7 +31,7 @@ def xray_of(imported: Imported) -> dict[str, Any]:
     port = Port(row["name"], tuple(row["shape"]), row["dtype"], row["kind"], row["layout"]) if row else None
     levels = feature_levels(model, shapes, port, imported.about["cut"]["value"]) if port is not None else []
     told = {"takes": takes(imported.about["inputs"]), "levels": [level.to_json() for level in levels]}
-    return {"id": imported.id, **about, **told, "uses": _uses(imported.about, told["takes"], levels), "graph": draw(model, shapes)}
+    return {"id": imported.id, **about, **told, "uses": _uses(imported.about, told["takes"], levels), "graph": draw(model, shapes)}  # type: ignore[arg-type]
 
 
 def takes(inputs: Sequence[Mapping[str, Any]]) -> str:
