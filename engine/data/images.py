@@ -18,7 +18,6 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from engine import workspace
-from engine.data import items
 from engine.errors import StudioError
 
 __all__ = ["FORMATS", "MAX_PIXELS", "SUFFIXES", "THUMBNAIL_SIZES", "Checked", "check", "for_model", "open_rgb", "store_px_of", "stored_square", "thumbnail"]
@@ -195,6 +194,8 @@ def thumbnail(item_id: int, size_px: int) -> Path:
     """
     if size_px not in THUMBNAIL_SIZES:
         raise StudioError(f"there are no thumbnails of {size_px} pixels", f"Choose one of {', '.join(map(str, THUMBNAIL_SIZES))}.")
+    from engine.data import items  # the database is slow to import, and the processes that decode pictures have no use for it
+
     item = items.get_item(item_id)
     path = workspace.cache("thumbs") / item.sha256[:2] / f"{item.sha256}-{size_px}.jpg"
     if not path.exists():
