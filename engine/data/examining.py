@@ -69,7 +69,7 @@ class Examiners:
 
     def __init__(self, pictures: int) -> None:
         """Be ready for as many pictures as that, in `count` threads at once."""
-        self.count = min(8, os.cpu_count() or 1)
+        self.count: int = min(8, os.cpu_count() or 1)
         self._free: queue.SimpleQueue[_Child | None] = queue.SimpleQueue()
         for _ in range(self.count):
             self._free.put(_Child() if pictures >= ENOUGH else None)

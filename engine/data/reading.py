@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from engine import workspace
@@ -160,12 +161,12 @@ def read_all(
     skipped: list[Skipped] = []
     with Examiners(total) as examiners, ThreadPoolExecutor(examiners.count, thread_name_prefix="import") as pool:
         try:
-            for batch in _in_order(pool, (lambda batch=batch: reader.take(batch, examiners) for batch in reader.batches(pictures)), 2 * examiners.count):
+            for batch in _in_order(pool, (partial(reader.take, batch, examiners) for batch in reader.batches(pictures)), 2 * examiners.count):
                 if should_stop():
                     raise StudioError("the import was stopped; nothing was added", "Start it again when you like.")
                 done += len(batch)
-                for one in batch:
-                    (skipped if isinstance(one, Skipped) else taken).append(one)  # type: ignore[attr-defined]
+                taken += [one for one in batch if isinstance(one, Taken)]
+                skipped += [one for one in batch if isinstance(one, Skipped)]
                 if time.monotonic() - told > 0.1:
                     told = time.monotonic()
                     report(done, total)
