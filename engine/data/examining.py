@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from engine.data import images
+from engine.data.check import duplicates
 from engine.errors import StudioError
 
 __all__ = ["Examined", "Examiners", "pour"]
@@ -31,12 +32,13 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True)
 class Examined:
-    """What is known of one picture file: hash, suffix by content and size in pixels, or in `problem` why it is none."""
+    """What is known of one picture file: hash, suffix by content, size in pixels and perceptual hash, or in `problem` why it is none."""
 
     sha256: str = ""
     suffix: str = ""
     width: int = 0
     height: int = 0
+    fingerprint: str = ""
     problem: str = ""
 
 
@@ -56,12 +58,13 @@ def _examine(path: str, name: str, hashed: bool) -> Examined:
         if hashed:
             with open(path, "rb", buffering=0) as stream:  # noqa: PTH123 (a Path costs as much as the reading of a small file)
                 sha256 = pour(stream, None)  # type: ignore[arg-type]
-        found = images.check(Path(path), name)
+        found, picture = images.check_and_open(Path(path), duplicates.OPEN_PX, name)
+        fingerprint = duplicates.fingerprint_of(duplicates.grey(picture))
     except StudioError as error:
         return Examined(problem=error.problem)
     except OSError as error:
         return Examined(problem=f"cannot be read ({error.strerror})")
-    return Examined(sha256, found.suffix, found.width, found.height)
+    return Examined(sha256, found.suffix, found.width, found.height, fingerprint)
 
 
 class Examiners:
@@ -145,7 +148,7 @@ def _answer() -> None:
     for line in sys.stdin.buffer:
         hashed, files = json.loads(line)
         found = [_examine(path, name, hashed) for path, name in files]
-        sys.stdout.buffer.write(json.dumps([[one.sha256, one.suffix, one.width, one.height, one.problem] for one in found]).encode() + b"\n")
+        sys.stdout.buffer.write(json.dumps([[one.sha256, one.suffix, one.width, one.height, one.fingerprint, one.problem] for one in found]).encode() + b"\n")
         sys.stdout.buffer.flush()
 
 

@@ -20,7 +20,20 @@ from PIL import Image, ImageOps
 from engine import workspace
 from engine.errors import StudioError
 
-__all__ = ["FORMATS", "MAX_PIXELS", "SUFFIXES", "THUMBNAIL_SIZES", "Checked", "check", "for_model", "open_rgb", "store_px_of", "stored_square", "thumbnail"]
+__all__ = [
+    "FORMATS",
+    "MAX_PIXELS",
+    "SUFFIXES",
+    "THUMBNAIL_SIZES",
+    "Checked",
+    "check",
+    "check_and_open",
+    "for_model",
+    "open_rgb",
+    "store_px_of",
+    "stored_square",
+    "thumbnail",
+]
 
 FORMATS = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "GIF": ".gif", "BMP": ".bmp", "WEBP": ".webp", "TIFF": ".tif", "PPM": ".ppm", "AVIF": ".avif"}
 """What Pillow may decode here, by its own name, and the suffix a copy gets. Others (EPS runs a program) are never tried."""
@@ -126,14 +139,21 @@ def open_rgb(source: Path | BinaryIO, size_px: int | None = None, name: str | No
     Raises:
         StudioError: if it is gone, damaged, no picture, or larger than MAX_PIXELS.
     """
+    return check_and_open(source, size_px, name)[1]
+
+
+def check_and_open(source: Path | BinaryIO, size_px: int | None = None, name: str | None = None) -> tuple[Checked, Image.Image]:
+    """Do what `check` and `open_rgb` do, decoding once."""
     called = _name(source, name)
     with _opened(source, called) as picture:
+        width, height, suffix = picture.width, picture.height, FORMATS[picture.format or "PNG"]
         try:
             if size_px is not None:
                 picture.draft(None, (2 * size_px, 2 * size_px))
             picture.load()
+            turned = picture.getexif().get(0x0112) in (5, 6, 7, 8)
             ImageOps.exif_transpose(picture, in_place=True)
-            return _to_rgb(picture)
+            return Checked(suffix, height, width) if turned else Checked(suffix, width, height), _to_rgb(picture)
         except _UNREADABLE as error:
             raise _damaged(called, error) from error
 

@@ -205,6 +205,8 @@ def _row(project_id: str, one: Taken, split: str | None, now: float) -> dict[str
         "sha256": one.sha256,
         "width": one.width,
         "height": one.height,
+        "fingerprint": one.fingerprint,
+        "group_name": one.found.group,
         "split": split,
         "split_given": split is not None,
         "added": now,

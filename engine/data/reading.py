@@ -39,6 +39,7 @@ class Taken:
     path: str
     width: int
     height: int
+    fingerprint: str
 
 
 class Reader:
@@ -145,7 +146,7 @@ class Reader:
 
 
 def _taken(found: Found, one: Examined, sha256: str, path: str) -> Taken | Skipped:
-    return Skipped(found.name, one.problem) if one.problem else Taken(found, sha256, path, one.width, one.height)
+    return Skipped(found.name, one.problem) if one.problem else Taken(found, sha256, path, one.width, one.height, one.fingerprint)
 
 
 def read_all(

@@ -3,8 +3,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from engine.data import importing, items, projects, splits
 from engine.data.projects import Project
@@ -31,12 +33,6 @@ def _by_class(project: Project) -> dict[str | None, Counter[str | None]]:
     for item in items.list_items(project.id, limit=10_000):
         counts.setdefault(item.label, Counter())[item.split] += 1
     return counts
-
-
-@pytest.mark.parametrize(("count", "expected"), [(1, (1, 0, 0)), (2, (1, 1, 0)), (3, (1, 1, 1)), (4, (2, 1, 1)), (10, (6, 2, 2)), (100, (70, 15, 15))])
-def test_sizes_of_one_class(count: int, expected: tuple[int, int, int]) -> None:
-    found = Counter(splits._places(count, Counter(), {"test": 0.15, "val": 0.15}))
-    assert (found["train"], found["val"], found["test"]) == expected
 
 
 def test_every_class_is_split_alike(project: Project, tmp_path: Path, draw: Draw) -> None:
@@ -73,9 +69,9 @@ def test_places_stay_when_pictures_are_added(project: Project, tmp_path: Path, d
 def test_another_seed_is_another_choice_and_the_same_seed_the_same(project: Project, tmp_path: Path, draw: Draw) -> None:
     importing.import_path(project.id, _fill(draw, tmp_path / "data", {"a": 30, "b": 30}))
     first = _places(project)
-    splits.reshuffle(project.id, seed=1)
+    splits.apply(project.id, splits.Settings(seed=1))
     assert _places(project) != first
-    splits.reshuffle(project.id, seed=0)
+    splits.apply(project.id, splits.Settings())
     assert _places(project) == first
 
 
@@ -84,7 +80,7 @@ def test_given_splits_are_kept(project: Project, tmp_path: Path, draw: Draw) -> 
     for number, split in enumerate(("train", "valid", "test")):
         _fill(draw, root / split, {"a": 6, "b": 6}, start=number * 100)
     importing.import_path(project.id, root)
-    splits.reshuffle(project.id, val=0.4, test=0.4)
+    splits.apply(project.id, splits.Settings(val=0.4, test=0.4))
     assert _by_class(project) == {name: Counter(train=6, val=6, test=6) for name in "ab"}
     importing.import_path(project.id, _fill(draw, tmp_path / "more", {"a": 5, "b": 5}, start=900))
     assert _by_class(project) == {name: Counter(train=11, val=6, test=6) for name in "ab"}, "new pictures train where a data set brings its own tests"
@@ -100,12 +96,18 @@ def test_validation_is_carved_out_of_training_when_only_a_test_is_given(project:
     assert {item.name.split("/")[0] for item in items.list_items(project.id, split="val")} == {"train"}
 
 
-@pytest.mark.parametrize(("val", "test"), [(0.5, 0.5), (-0.1, 0.1), (0.9, 0.0), (float("nan"), 0.1)])
-def test_impossible_shares_are_refused(project: Project, val: float, test: float) -> None:
+def test_impossible_shares_are_refused(project: Project) -> None:
     with pytest.raises(StudioError, match="too little to train on"):
-        splits.assign(project.id, val=val, test=test)
+        splits.apply(project.id, splits.Settings(val=0.5, test=0.5))
+    assert splits.settings_of(project.id) == splits.Settings()
+
+
+@pytest.mark.parametrize("wrong", [{"val": -0.1}, {"val": 0.9}, {"test": float("nan")}, {"seed": -1}, {"group": "patient"}, {"shares": 1}])
+def test_settings_have_bounds(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        splits.Settings(**wrong)
 
 
 def test_without_a_test_share_none_is_made(project: Project, tmp_path: Path, draw: Draw) -> None:
     importing.import_path(project.id, _fill(draw, tmp_path / "data", {"a": 10, "b": 10}))
-    assert splits.reshuffle(project.id, val=0.2, test=0.0) == {"train": 16, "val": 4}
+    assert splits.apply(project.id, splits.Settings(val=0.2, test=0.0)) == {"train": 16, "val": 4}
