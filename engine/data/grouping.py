@@ -33,9 +33,17 @@ def _compiled(pattern: str) -> re.Pattern[str]:
         raise StudioError(f"the pattern '{pattern[:80]}' does not say where the group stands", "Write {group} once, such as {group}_* for patient7_scan2.png.")
     if pattern.count("*") > _MOST_STARS or len(pattern) > 200:
         raise StudioError("the pattern is too long", f"Use at most {_MOST_STARS} stars.")
-    parts = re.split(r"(\{group\}|\*)", pattern)
-    made = "".join({"{group}": r"(?P<group>[^/]+?)", "*": ".*?"}.get(part, re.escape(part)) for part in parts)
-    return re.compile(made, re.DOTALL)
+    before, after = (_parts(side) for side in pattern.split("{group}"))
+    made = before[0] + "".join(f"(?>.*?{part})" for part in before[1:])
+    if len(after) == 1:
+        return re.compile(f"{made}(?P<group>[^/]+?){after[0]}", re.DOTALL)
+    middle = "".join(f"(?>.*?{part})" for part in after[1:-1])
+    return re.compile(f"{made}(?>(?P<group>[^/]+?){after[0]}){middle}.*{after[-1]}", re.DOTALL)
+
+
+def _parts(side: str) -> list[str]:
+    """Part what stands before or after the group at its stars. Each part is taken where it is first found, for good: no name takes long."""
+    return [re.escape(part) for part in re.sub(r"\*+", "*", side).split("*")]
 
 
 def grouper(way: Way, pattern: str = "") -> Callable[[str, str | None], str]:

@@ -43,12 +43,12 @@ def test_a_version_is_saved_with_a_name_and_the_difference_shown(project: projec
     assert "The data are now as in **First**" in words(app)
     assert "save-version" not in keys(app)
 
-    importing.import_path(project.id, class_folders(tmp_path / "more", "blue", each=5))
+    importing.import_path(project.id, class_folders(tmp_path / "more", "red", "green", "blue", each=12))
     one = items.list_items(project.id, label="red")[0]
     items.set_label(one.id, "green", one.revision)
     app = _opened(project, "versions")
     found = _metrics(app)
-    assert {kind: found[kind] for kind in ("Added", "Removed", "Relabelled", "Moved")} == {"Added": "5", "Removed": "0", "Relabelled": "1", "Moved": "0"}
+    assert {kind: found[kind] for kind in ("Added", "Removed", "Relabelled", "Moved")} == {"Added": "12", "Removed": "0", "Relabelled": "1", "Moved": "0"}
     assert "23 pictures did not change" in words(app)
 
     button(app, "restore-version").click().run()
