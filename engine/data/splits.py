@@ -23,6 +23,7 @@ from engine.errors import StudioError
 __all__ = ["NAMES", "Preview", "Settings", "apply", "assign", "assign_within", "groups", "preview", "settings_of"]
 
 _EXAMPLES = 6
+_LARGEST_ALIKE = 20
 
 
 class Settings(BaseModel):
@@ -232,8 +233,6 @@ def _decided(pictures: list[_Picture], settings: Settings) -> dict[int, str]:
 
 def _together(pictures: list[_Picture]) -> list[list[_Picture]]:
     """Part the pictures into what must stay together: by group, and by looking nearly the same."""
-    from engine.data.check import duplicates
-
     leader: dict[int, int] = {one.id: one.id for one in pictures}
 
     def root(one: int) -> int:
@@ -246,10 +245,27 @@ def _together(pictures: list[_Picture]) -> list[list[_Picture]]:
     for one in pictures:
         if one.group:
             leader[root(one.id)] = root(first.setdefault(one.group, one.id))
-    for same in duplicates.near_groups({one.id: one.fingerprint for one in pictures if one.fingerprint}):
+    for same in _alike({one.id: one.fingerprint for one in pictures if one.fingerprint}):
         for other in same[1:]:
             leader[root(other)] = root(same[0])
     parts: dict[int, list[_Picture]] = defaultdict(list)
     for one in pictures:
         parts[root(one.id)].append(one)
     return list(parts.values())
+
+
+def _alike(fingerprints: dict[int, str]) -> list[list[int]]:
+    """Return groups of pictures that look nearly the same.
+
+    Drawings of few strokes hang together in long chains (37 of 600 handwritten digits); placed as one they would take most of a test.
+    Of so large a group only those with the very same fingerprint count.
+    """
+    from engine.data.check import duplicates  # scipy takes 0.3 s to import, and most pages have no use for it
+
+    if not fingerprints:
+        return []
+    most = max(_LARGEST_ALIKE, len(fingerprints) // 20)
+    found: list[list[int]] = []
+    for same in duplicates.near_groups(fingerprints):
+        found += [same] if len(same) <= most else duplicates.near_groups({one: fingerprints[one] for one in same}, most_bits=0)
+    return found

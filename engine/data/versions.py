@@ -212,7 +212,7 @@ def find(project_id: str, wanted: str) -> Version:
         StudioError: if there is none, or there are several.
     """
     known = list_versions(project_id)
-    exact = [one for one in known if wanted in (one.id, one.name)]
+    exact = [one for one in known if wanted and wanted in (one.id, one.name)]
     found = exact or [one for one in known if len(wanted) >= 4 and one.id.startswith(wanted)]
     if len(found) == 1:
         return found[0]
