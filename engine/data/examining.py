@@ -80,7 +80,7 @@ class Examiners:
     def __enter__(self) -> Examiners:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *_raised: object) -> None:
         for _ in range(self.count):
             child = self._free.get()
             if child is not None:

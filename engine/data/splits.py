@@ -31,11 +31,15 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    val: float = Field(0.15, ge=0, le=0.8, allow_inf_nan=False, title="For validation", description="Watched while training, to keep the best moment.")
-    test: float = Field(0.15, ge=0, le=0.8, allow_inf_nan=False, title="For the test", description="Never seen in training: the honest final score.")
-    seed: int = Field(0, ge=0, le=2**31 - 1, title="Choice number", description="Another number chooses other pictures; the same number always the same.")
-    group: Way = Field("none", title="What belongs together", description="Pictures that belong together are never divided between training and test.")
-    pattern: str = Field("", max_length=200, title="How names look", description="{group} stands for the part that says what belongs together, * for anything.")
+    val: float = Field(default=0.15, ge=0, le=0.8, allow_inf_nan=False, title="For validation", description="Watched while training, to keep the best moment.")
+    test: float = Field(default=0.15, ge=0, le=0.8, allow_inf_nan=False, title="For the test", description="Never seen in training: the honest final score.")
+    seed: int = Field(
+        default=0, ge=0, le=2**31 - 1, title="Choice number", description="Another number chooses other pictures; the same number always the same."
+    )
+    group: Way = Field(default="none", title="What belongs together", description="Pictures that belong together are never divided between training and test.")
+    pattern: str = Field(
+        default="", max_length=200, title="How names look", description="{group} stands for the part that says what belongs together, * for anything."
+    )
 
 
 @dataclass(frozen=True)
