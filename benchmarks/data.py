@@ -154,11 +154,18 @@ def import_one(source: str, where: str, home: str) -> None:
 
     project = projects.create("Measured", "object-detection" if where == "coco" else "image-classification")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    started = time.process_time()
     start = time.perf_counter()
     found = importing.import_path(project.id, Path(source), in_place=where in ("in place", "coco"))
     seconds = time.perf_counter() - start
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    processor = sum(one.ru_utime + one.ru_stime for one in used) - started
     after = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    print(json.dumps({"seconds": seconds, "added": found.added, "peak_mb": after / 1024, "started_with_mb": before / 1024, "kind": found.kind}))
+    print(
+        json.dumps(
+            {"seconds": seconds, "processor": processor, "added": found.added, "peak_mb": after / 1024, "started_with_mb": before / 1024, "kind": found.kind}
+        )
+    )
 
 
 def imported(source: Path, where: str, root: Path) -> dict[str, Any]:
@@ -191,6 +198,7 @@ def imports(given: argparse.Namespace, root: Path) -> dict[str, Any]:
             "pictures_per_s": round(given.pictures / best["seconds"]),
             "bare_per_s": round(given.pictures / min(bares)),
             "times_bare": round(best["seconds"] / min(bares), 2),
+            "processor_us_each": round(1e6 * min(one["processor"] for one in rounds) / given.pictures),
             "peak_mb": round(max(one["peak_mb"] for one in rounds)),
         }
     return found
@@ -230,15 +238,16 @@ def _row(project_id: str, number: int) -> dict[str, Any]:
     return {"project_id": project_id, "name": name, "path": f"/nowhere/{name}", "sha256": sha256, **size, "split": split, "split_given": False, "added": 0.0}
 
 
-def timed(work: Callable[[], Any], rounds: int = 7) -> float:
-    """Return the median of a few calls in milliseconds, the first left out."""
+def timed(work: Callable[[], Any], rounds: int = 7) -> dict[str, float]:
+    """Return the median of a few calls in milliseconds, the first left out: by the clock, and of this process's processor time."""
     work()
-    took = []
+    took, worked = [], []
     for _ in range(rounds):
-        start = time.perf_counter()
+        start, began = time.perf_counter(), time.process_time()
         work()
         took.append(time.perf_counter() - start)
-    return round(1000 * statistics.median(took), 1)
+        worked.append(time.process_time() - began)
+    return {"ms": round(1000 * statistics.median(took), 1), "processor_ms": round(1000 * statistics.median(worked), 1)}
 
 
 def large(given: argparse.Namespace, root: Path) -> dict[str, Any]:
@@ -284,17 +293,21 @@ def edits(given: argparse.Namespace, root: Path) -> dict[str, Any]:
     project = fill(max(given.edits, 5000))
     names = items.classes(project)
     listed = items.list_items(project, limit=given.edits)
-    start = time.perf_counter()
+    start, began = time.perf_counter(), time.process_time()
     for number, item in enumerate(listed):
         items.set_label(item.id, names[number % CLASSES], item.revision)
-    labels = len(listed) / (time.perf_counter() - start)
+    labels, worked = len(listed) / (time.perf_counter() - start), time.process_time() - began
     assert items.get_item(listed[3].id).label == names[3]
     assert projects.summary(project).items == max(given.edits, 5000)
     shape = {"box": [3.0, 4.0, 23.0, 34.0]}
     start = time.perf_counter()
     for number, item in enumerate(listed):
         marks.replace(item.id, [marks.Mark(names[number % CLASSES], "box", shape), marks.Mark(names[0], "box", shape)], item.revision + 1)
-    return {"labels_per_s": round(labels), "pictures_with_two_boxes_per_s": round(len(listed) / (time.perf_counter() - start))}
+    return {
+        "labels_per_s": round(labels),
+        "by_processor_time_labels_per_s": round(len(listed) / worked),
+        "pictures_with_two_boxes_per_s": round(len(listed) / (time.perf_counter() - start)),
+    }
 
 
 # ---------------------------------------------------------------- the whole
@@ -303,15 +316,24 @@ def edits(given: argparse.Namespace, root: Path) -> dict[str, Any]:
 def table(found: dict[str, Any]) -> str:
     lines = []
     for name, row in found.get("imports", {}).items():
-        lines.append((name, f"{row['pictures_per_s']:,}/s, {row['times_bare']} x bare ({row['bare_per_s']:,}/s), peak {row['peak_mb']} MB", "within 1.5 x"))
+        lines.append(
+            (
+                name,
+                f"{row['pictures_per_s']:,}/s, {row['times_bare']} x bare, {row['processor_us_each']} us of processor, peak {row['peak_mb']} MB",
+                "within 1.5 x",
+            )
+        )
     if "memory" in found:
         row = found["memory"]
         lines.append((f"zip of {row['zip_mb']:,} MB", f"peak {row['peak_mb']} MB, {row['seconds']} s", "under 500 MB"))
-    lines += [(name, f"{took:,} ms", "" if name == "version frozen" else "under 500 ms") for name, took in found.get("large", {}).items()]
+    lines += [
+        (name, f"{took['ms']:,} ms (processor {took['processor_ms']:,} ms)", "" if name == "version frozen" else "under 500 ms")
+        for name, took in found.get("large", {}).items()
+    ]
     for name, count in found.get("edits", {}).items():
         lines.append((name.replace("_per_s", "").replace("_", " "), f"{count:,} edits/s", "500"))
     width = max(len(line[0]) for line in lines)
-    return "\n".join(f"{name:<{width}}  {value:<62}  {goal}" for name, value, goal in lines)
+    return "\n".join(f"{name:<{width}}  {value:<92}  {goal}" for name, value, goal in lines)
 
 
 def main() -> None:
