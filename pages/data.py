@@ -22,7 +22,9 @@ from pages.parts.imports import import_progress, import_report, newest_import, s
 from pages.parts.jobs import outcome
 from pages.parts.picture_wall import Tile, picture_wall
 from pages.parts.pictures import image_url, picture
+from pages.parts.splitting import splitting_part
 from pages.parts.text import plain, quoted
+from pages.parts.versions import versions_part
 from pages.parts.wording import amount
 from pages.routes import upload_path
 
@@ -198,6 +200,8 @@ def _contents(project: Project, summary: Summary, job: Run | None) -> None:
             st.markdown("**Pictures of each class**")
             _bars(summary.classes)
     _wall(project, summary)
+    splitting_part(project)
+    versions_part(project)
     if not st.session_state.get(_slot(project)):
         with st.expander("Add more pictures", icon=":material/add_photo_alternate:", key="add-more"):
             _bring(project, first=False)

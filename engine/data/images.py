@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from engine import workspace
-from engine.data import geometry, items
+from engine.data import geometry
 from engine.errors import StudioError
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "THUMBNAIL_SIZES",
     "Checked",
     "check",
+    "check_and_open",
     "for_model",
     "open_rgb",
     "opened",
@@ -142,14 +143,21 @@ def open_rgb(source: Path | BinaryIO, size_px: int | None = None, name: str | No
     Raises:
         StudioError: if it is gone, damaged, no picture, or larger than MAX_PIXELS.
     """
+    return check_and_open(source, size_px, name)[1]
+
+
+def check_and_open(source: Path | BinaryIO, size_px: int | None = None, name: str | None = None) -> tuple[Checked, Image.Image]:
+    """Do what `check` and `open_rgb` do, decoding once."""
     called = _name(source, name)
     with _opened(source, called) as picture:
+        width, height, suffix = picture.width, picture.height, FORMATS[picture.format or "PNG"]
         try:
             if size_px is not None:
                 picture.draft(None, (2 * size_px, 2 * size_px))
             picture.load()
+            turned = picture.getexif().get(0x0112) in (5, 6, 7, 8)
             ImageOps.exif_transpose(picture, in_place=True)
-            return _to_rgb(picture)
+            return Checked(suffix, height, width) if turned else Checked(suffix, width, height), _to_rgb(picture)
         except _UNREADABLE as error:
             raise _damaged(called, error) from error
 
@@ -241,6 +249,8 @@ def thumbnail(item_id: int, size_px: int) -> Path:
     """
     if size_px not in THUMBNAIL_SIZES:
         raise StudioError(f"there are no thumbnails of {size_px} pixels", f"Choose one of {', '.join(map(str, THUMBNAIL_SIZES))}.")
+    from engine.data import items  # the database is slow to import, and the processes that decode pictures have no use for it
+
     item = items.get_item(item_id)
     path = workspace.cache("thumbs") / item.sha256[:2] / f"{item.sha256}-{size_px}.jpg"
     if not path.exists():

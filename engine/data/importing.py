@@ -1,37 +1,32 @@
-"""Bringing pictures into a project: looked at first, then read by threads, then entered in one transaction.
+"""Bringing pictures into a project: looked at first, then read, then entered in one transaction.
 
 A killed import leaves nothing in the database. Copies are named by their content, so what it left on disk is used by the next try.
-Reading archives is for `archives`, telling classes and splits for `layouts`.
+Reading files is for `reading`, archives for `archives`, telling classes and splits for `layouts`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
-import shutil
-import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
 from engine import locks, workspace
-from engine.data import archives, images, items, layouts, projects, sources, splits, store, tables
-from engine.data.layouts import Found, Layout, Skipped
+from engine.data import items, layouts, projects, sources, splits, store, tables
+from engine.data.layouts import Layout, Skipped
 from engine.data.names import clean_name
+from engine.data.reading import Reader, Taken, read_all
 from engine.errors import StudioError
 
 __all__ = ["Findings", "ImportReport", "Skipped", "import_path", "inspect"]
 
 EXAMPLES = 6
-_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -76,17 +71,6 @@ class ImportReport:
     problems: list[str] = field(default_factory=list)
     kind: str = ""
     seconds: float = 0.0
-
-
-@dataclass(frozen=True)
-class _Taken:
-    """A picture that was read: as it will stand in the database."""
-
-    found: Found
-    sha256: str
-    path: str
-    width: int
-    height: int
 
 
 def _read_layout(source: sources.Source, table: str | None) -> Layout:
@@ -155,8 +139,8 @@ def import_path(
         is_folder = isinstance(source, sources.Folder)
         if in_place and not is_folder:
             raise StudioError("pictures in a zip cannot be used in place", "Import them by copy, or unpack the zip and choose its folder.")
-        with _Reader(project_id, source, copy=not (is_folder if in_place is None else in_place)) as reader:
-            taken, skipped = _read_all(reader, layout, report, should_stop)
+        with Reader(project_id, source, copy=not (is_folder if in_place is None else in_place)) as reader:
+            taken, skipped = read_all(reader, layout.pictures, report, should_stop)
             result = _enter(project_id, taken, layout)
             reader.keep()
     result.skipped = layout.skipped + skipped + result.skipped
@@ -184,114 +168,7 @@ def _full_disk_said(project_id: str) -> Iterator[None]:
         raise workspace.disk_error(error, workspace.home() / "projects" / project_id / "images") from error
 
 
-class _Reader:
-    """Reads pictures, by several threads at once, and copies them unless they stay in place. Copies not kept are removed again."""
-
-    def __init__(self, project_id: str, source: sources.Source, *, copy: bool) -> None:
-        self._source, self._copy = source, copy
-        self._folder = workspace.project_folder(project_id, "images")
-        self._new: list[Path] = []
-
-    def __enter__(self) -> _Reader:
-        self._incoming = Path(tempfile.mkdtemp(prefix=".incoming-", dir=self._folder))
-        for left in self._folder.glob(".incoming-*"):  # of a killed import: this one holds the project's lock
-            if left != self._incoming:
-                shutil.rmtree(left, ignore_errors=True)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self._incoming, ignore_errors=True)
-        for path in self._new:
-            path.unlink(missing_ok=True)
-
-    def keep(self) -> None:
-        """The copies now belong to the project."""
-        self._new.clear()
-
-    def room(self, names: list[str]) -> None:
-        """Make sure the copies fit on the disk."""
-        if self._copy:
-            archives.room_for(sum(self._source.size(name) for name in names), self._folder)
-
-    def take(self, found: Found) -> _Taken | Skipped:
-        """Read one picture to its end, and decode it once to be sure it is whole."""
-        try:
-            return self._copied(found) if self._copy else self._in_place(found)
-        except OSError as error:
-            full = workspace.disk_error(error, Path(found.name))
-            if isinstance(full, StudioError):
-                raise full from error
-            return Skipped(found.name, f"cannot be read ({error.strerror})")
-
-    def _in_place(self, found: Found) -> _Taken | Skipped:
-        path = self._source.path / found.name
-        with path.open("rb") as stream:
-            sha256 = _pour(stream, None)
-        try:
-            checked = images.check(path, found.name)
-        except StudioError as error:
-            return Skipped(found.name, error.problem)
-        return _Taken(found, sha256, str(path), checked.width, checked.height)
-
-    def _copied(self, found: Found) -> _Taken | Skipped:
-        descriptor, name = tempfile.mkstemp(dir=self._incoming)
-        beside = Path(name)
-        with os.fdopen(descriptor, "wb") as file, self._source.open(found.name) as stream:
-            sha256 = _pour(stream, file)
-        try:
-            checked = images.check(beside, found.name)
-        except StudioError as error:
-            beside.unlink()
-            return Skipped(found.name, error.problem)
-        path = self._folder / sha256[:2] / f"{sha256}{checked.suffix}"
-        if not path.exists():
-            path.parent.mkdir(exist_ok=True)
-            self._new.append(path)
-            beside.replace(path)
-        return _Taken(found, sha256, path.relative_to(workspace.home()).as_posix(), checked.width, checked.height)
-
-
-def _pour(stream: BinaryIO, into: BinaryIO | None) -> str:
-    """Read a stream to its end, copying it where asked, and return its sha256."""
-    content = hashlib.sha256()
-    while block := stream.read(_BLOCK):
-        content.update(block)
-        if into is not None:
-            into.write(block)
-    if into is not None:
-        into.flush()
-        os.fsync(into.fileno())  # the database must not know pictures that a power cut takes away
-    return content.hexdigest()
-
-
-def _read_all(reader: _Reader, layout: Layout, report: Callable[[int, int], None], should_stop: Callable[[], bool]) -> tuple[list[_Taken], list[Skipped]]:
-    """Read the pictures in parallel; the results come in the layout's order, whichever thread was faster."""
-    total = len(layout.pictures)
-    reader.room([picture.name for picture in layout.pictures])
-    taken: list[_Taken] = []
-    skipped: list[Skipped] = []
-    told = 0.0
-    with ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1)), thread_name_prefix="import") as pool:
-        try:
-            for done, result in enumerate(pool.map(reader.take, layout.pictures)):
-                if should_stop():
-                    raise StudioError("the import was stopped; nothing was added", "Start it again when you like.")
-                if time.monotonic() - told > 0.1:
-                    told = time.monotonic()
-                    report(done, total)
-                if isinstance(result, Skipped):
-                    skipped.append(result)
-                else:
-                    taken.append(result)
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-    report(total, total)
-    if not taken:
-        raise StudioError(f"none of the {total} pictures could be read, the first because {skipped[0].reason}", "Save them as JPEG or PNG.")
-    return taken, skipped
-
-
-def _enter(project_id: str, taken: list[_Taken], layout: Layout) -> ImportReport:
+def _enter(project_id: str, taken: list[Taken], layout: Layout) -> ImportReport:
     """Enter pictures, classes and splits in one transaction."""
     result = ImportReport()
     given = {found.split for found in layout.pictures}
@@ -320,7 +197,7 @@ def _enter(project_id: str, taken: list[_Taken], layout: Layout) -> ImportReport
     return result
 
 
-def _row(project_id: str, one: _Taken, split: str | None, now: float) -> dict[str, Any]:
+def _row(project_id: str, one: Taken, split: str | None, now: float) -> dict[str, Any]:
     return {
         "project_id": project_id,
         "name": one.found.name,
@@ -328,6 +205,8 @@ def _row(project_id: str, one: _Taken, split: str | None, now: float) -> dict[st
         "sha256": one.sha256,
         "width": one.width,
         "height": one.height,
+        "fingerprint": one.fingerprint,
+        "group_name": one.found.group,
         "split": split,
         "split_given": split is not None,
         "added": now,
@@ -339,7 +218,7 @@ def _mark(item_id: int, label: str | None, *, class_ids: dict[str, int], now: fl
     return {"item_id": item_id, "class_id": class_ids[label], "kind": "class", "by": "import", "created": now}
 
 
-def _without_duplicates(connection: Connection, project_id: str, taken: list[_Taken], result: ImportReport) -> tuple[list[_Taken], list[tuple[_Taken, int]]]:
+def _without_duplicates(connection: Connection, project_id: str, taken: list[Taken], result: ImportReport) -> tuple[list[Taken], list[tuple[Taken, int]]]:
     """Part new pictures from those the project has; a known picture without a class takes the one it now comes with."""
     table, marks, classes = store.items, store.marks, store.classes
     query = (
@@ -348,8 +227,8 @@ def _without_duplicates(connection: Connection, project_id: str, taken: list[_Ta
         .where(table.c.project_id == project_id)
     )
     known: dict[str, tuple[int | None, str, str | None]] = {row.sha256: (row.id, row.name, row.label) for row in connection.execute(query)}
-    fresh: list[_Taken] = []
-    relabelled: list[tuple[_Taken, int]] = []
+    fresh: list[Taken] = []
+    relabelled: list[tuple[Taken, int]] = []
     for one in taken:
         label = one.found.label
         if one.sha256 not in known:

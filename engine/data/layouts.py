@@ -31,11 +31,12 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Found:
-    """A picture by its name in the source, with the class and split that its place or its row in a table gives it."""
+    """A picture by its name in the source, with the class, split and group that its place or its row in a table gives it."""
 
     name: str
     label: str | None = None
     split: str | None = None
+    group: str | None = None
 
 
 @dataclass
@@ -106,7 +107,7 @@ def _by_table(names: list[str], pictures: list[str], open_table: Callable[[str],
         layout.problems += odd
         return layout
     rows = best.rows
-    found = [Found(name, *(rows[name][0], split_named(rows[name][1]))) for name in pictures if name in rows]
+    found = [Found(name, rows[name][0], split_named(rows[name][1]), best.groups.get(name)) for name in pictures if name in rows]
     if not only:
         found += [Found(name) for name in pictures if name not in rows]
     skipped = [Skipped(name, f"listed in {best.name} but not there") for name in best.missing]

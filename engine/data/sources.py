@@ -51,26 +51,37 @@ class Folder:
             os.scandir(path).close()
         except OSError as error:
             raise StudioError(f"the folder {path} cannot be read ({error.strerror})", "Check that it is there and yours to read.") from error
-        for folder, folders, names in os.walk(path):
-            folders.sort()
-            here = Path(folder)
-            self.skipped += [Skipped(self._name(here / name), "a link to a folder, not followed") for name in folders if (here / name).is_symlink()]
-            for name in names:
-                self._take(here / name)
+        self._list(str(path), "")
+
+    def _list(self, top: str, below: str) -> None:
+        """List what lies below a folder by os.scandir, which knows what is a file without asking the disk for each."""
+        waiting = [below]
+        while waiting:
+            here = waiting.pop()
+            try:
+                with os.scandir(f"{top}/{here}") as entries:
+                    found = sorted(entries, key=lambda entry: entry.name)
+            except OSError as error:
+                self.skipped.append(Skipped(_shown(here), f"a folder that cannot be read ({error.strerror})"))
+                continue
+            for entry in found:
+                name = here + entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(name + "/")
+                elif entry.is_symlink() and entry.is_dir():
+                    self.skipped.append(Skipped(_shown(name), "a link to a folder, not followed"))
+                else:
+                    self._take(name, entry)
             if len(self.files) > MAX_FILES:
-                raise StudioError(f"{path} holds more than {MAX_FILES:,} files", "Choose the folder that holds the pictures.")
+                raise StudioError(f"{self.path} holds more than {MAX_FILES:,} files", "Choose the folder that holds the pictures.")
 
-    def _name(self, path: Path) -> str:
-        return path.relative_to(self.path).as_posix().encode("utf-8", "replace").decode()
-
-    def _take(self, path: Path) -> None:
-        name = path.relative_to(self.path).as_posix()
-        if name != self._name(path):
-            self.skipped.append(Skipped(self._name(path), "its name is not valid text: rename it"))
-        elif not path.is_file():
+    def _take(self, name: str, entry: os.DirEntry[str]) -> None:
+        if not name.isascii() and name != _shown(name):
+            self.skipped.append(Skipped(_shown(name), "its name is not valid text: rename it"))
+        elif not entry.is_file():
             self.skipped.append(Skipped(name, "not a file"))
         else:
-            self.files[name] = path
+            self.files[name] = Path(entry.path)
 
     @contextmanager
     def open(self, name: str) -> Iterator[BinaryIO]:
@@ -81,6 +92,10 @@ class Folder:
     def size(self, name: str) -> int:
         """Return a file's size in bytes."""
         return self.files[name].stat().st_size
+
+
+def _shown(name: str) -> str:
+    return name.encode("utf-8", "replace").decode()
 
 
 @contextmanager

@@ -34,16 +34,33 @@ _PATH = (
 )
 _LABEL = ("label", "class", "category", "target", "class_name", "classname", "species", "breed", "label_name", "tag", "y")
 _SPLIT = ("split", "set", "subset", "partition", "fold", "data set", "dataset")
+_GROUP = (
+    "group",
+    "group_id",
+    "group_name",
+    "patient",
+    "patient_id",
+    "patientid",
+    "subject",
+    "subject_id",
+    "case",
+    "case_id",
+    "scene",
+    "scene_id",
+    "site",
+    "video",
+)
 
 
 @dataclass
 class Listing:
-    """What a table says: picture name -> (label, split), both as written; files it names that are not there; oddities in words."""
+    """What a table says: picture name -> (label, split), both as written, and -> group; files it names that are not there; oddities in words."""
 
     name: str
     rows: dict[str, tuple[str | None, str | None]] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    groups: dict[str, str] = field(default_factory=dict)
 
 
 def read(name: str, content: bytes, pictures: list[str]) -> Listing | None:
@@ -64,13 +81,14 @@ def read(name: str, content: bytes, pictures: list[str]) -> Listing | None:
     path = next((heading.index(word) for word in _PATH if word in heading), None)
     label = next((heading.index(word) for word in _LABEL if word in heading), None)
     split = next((heading.index(word) for word in _SPLIT if word in heading), None)
+    group = next((heading.index(word) for word in _GROUP if word in heading), None)
     if path is not None and label is not None:
         rows = rows[1:]
     elif len(heading) > 1 and finder.find(rows[0][0]):  # no headings: path, label[, split]
-        path, label, split = 0, 1, 2 if len(heading) > 2 else None
+        path, label, split, group = 0, 1, 2 if len(heading) > 2 else None, None
     else:
         return None
-    return _listed(name, rows, finder, path, label, split)
+    return _listed(name, rows, finder, (path, label, split, group))
 
 
 def _text(content: bytes) -> str:
@@ -113,7 +131,8 @@ class _Finder:
         return self._by_name.get(wanted.name)
 
 
-def _listed(name: str, rows: list[list[str]], finder: _Finder, path: int, label: int, split: int | None) -> Listing | None:
+def _listed(name: str, rows: list[list[str]], finder: _Finder, columns: tuple[int, int, int | None, int | None]) -> Listing | None:
+    path, label, split, group = columns
     listing = Listing(name)
     contradicted = 0
     for row in rows:
@@ -126,6 +145,8 @@ def _listed(name: str, rows: list[list[str]], finder: _Finder, path: int, label:
         if picture in listing.rows and listing.rows[picture][0] != values[0]:
             contradicted += 1
         listing.rows.setdefault(picture, values)
+        if group is not None and group < len(row) and row[group].strip():
+            listing.groups.setdefault(picture, row[group].strip()[:200])
     if contradicted:
         listing.problems.append(f"{contradicted} picture{'s have' if contradicted > 1 else ' has'} two different labels in {name}; the first counts")
     return listing if listing.rows else None

@@ -55,7 +55,7 @@ def to_onnx(module: nn.Module, images_BCHW: Tensor, *, dynamic_size: bool = Fals
         torch.onnx.export(
             module.eval(),
             (images_BCHW,),
-            content,
+            content,  # type: ignore[arg-type]
             dynamo=False,
             opset_version=OPSET,
             input_names=["images"],
