@@ -14,7 +14,7 @@ from engine.errors import StudioError
 from engine.recipe import Recipe
 from engine.work import LastWord, Work
 
-__all__ = ["device_wanted", "download", "estimate", "export", "has_something_to_keep", "import_pictures", "step_reached", "train", "xray"]
+__all__ = ["check", "device_wanted", "download", "estimate", "export", "has_something_to_keep", "import_pictures", "step_reached", "train", "xray"]
 
 
 def device_wanted(job: Work) -> str:
@@ -131,3 +131,10 @@ def xray(job: Work) -> LastWord:
 
     result = run_xray(job.request, job.emit, job.should_stop)
     return job.finished(result) if result else job.left()
+
+
+def check(job: Work) -> LastWord:
+    """Check a project's pictures and labels."""
+    from engine import passport
+
+    return passport.check(job)

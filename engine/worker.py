@@ -45,6 +45,7 @@ JOBS = {
     "import": Job(jobs.import_pictures, on_device=False),
     "export": Job(jobs.export, on_device=False),
     "download": Job(jobs.download, on_device=False),
+    "check": Job(jobs.check, on_device=False),  # only a part of it needs the device, and waits for it there
     "xray": Job(jobs.xray, on_device=False),
 }
 

@@ -16,6 +16,7 @@ from engine.data.projects import Project, Summary
 from engine.errors import StudioError
 from engine.runs import Run
 from pages.parts import state as ui
+from pages.parts.checkup import banner
 from pages.parts.drop_zone import drop_zone
 from pages.parts.folder_picker import folder_field
 from pages.parts.imports import import_progress, import_report, newest_import, skipped_list, start_import
@@ -190,6 +191,7 @@ def _contents(project: Project, summary: Summary, job: Run | None) -> None:
         for key, title in SPLITS.items():
             st.metric(title, f"{summary.splits.get(key, 0):,}", border=True, help=_SPLIT_WORDS[key])
     _warnings(summary)
+    banner(project.id)
     _next(summary)
     if job is not None:
         import_report(job, expanded=st.session_state.pop("_import-just-ended", "") == job.id)

@@ -31,6 +31,7 @@ __all__ = [
     "get_item",
     "get_items",
     "list_items",
+    "put_label",
     "rename_class",
     "set_label",
     "touch",
@@ -246,17 +247,26 @@ def set_label(item_id: int, label: str | None, revision: int, *, by: str = "pers
     Raises:
         StudioError: if the picture was edited since `revision`, or is gone, or the class name is not one.
     """
-    name = None if label is None else clean_name(label, "class")
     with store.session() as connection:
         touch(connection, item_id, revision)
-        labels = store.marks
-        connection.execute(delete(labels).where(labels.c.item_id == item_id, labels.c.kind == "class"))
-        if name is not None:
-            project_id = connection.scalar(select(store.items.c.project_id).where(store.items.c.id == item_id))
-            assert project_id is not None, "the picture was there a line ago, in this transaction"
-            class_id = class_id_of(connection, project_id, name)
-            connection.execute(insert(labels).values(item_id=item_id, class_id=class_id, kind="class", by=by, created=time.time()))
+        put_label(connection, item_id, label, by=by)
         return _by_id(connection, [item_id])[0]
+
+
+def put_label(connection: Connection, item_id: int, label: str | None, *, by: str = "person") -> None:
+    """Do the writing of `set_label`, as a part of a larger transaction in which the picture was touched.
+
+    Raises:
+        StudioError: if the class name is not one.
+    """
+    name = None if label is None else clean_name(label, "class")
+    labels = store.marks
+    connection.execute(delete(labels).where(labels.c.item_id == item_id, labels.c.kind == "class"))
+    if name is not None:
+        project_id = connection.scalar(select(store.items.c.project_id).where(store.items.c.id == item_id))
+        assert project_id is not None, "the picture was touched in this transaction"
+        class_id = class_id_of(connection, project_id, name)
+        connection.execute(insert(labels).values(item_id=item_id, class_id=class_id, kind="class", by=by, created=time.time()))
 
 
 def exclude(item_id: int, excluded: bool = True) -> Item:

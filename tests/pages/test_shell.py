@@ -14,7 +14,7 @@ from tests.pages.opened import SHELL, fine, open_page, words
 
 def test_every_place_has_its_page_and_its_own_address() -> None:
     assert all((SHELL.parent / one.file).exists() for one in PLACES)
-    assert len({one.url for one in PLACES}) == len({one.title for one in PLACES}) == 9
+    assert len({one.url for one in PLACES}) == len({one.title for one in PLACES}) == 10
     assert set(PATH) <= {one.title for one in PLACES}
 
 

@@ -35,7 +35,9 @@ _SAFE_BITS = 4
 _BITS, _BANDS = 64, 4
 _BAND_BITS = _BITS // _BANDS
 _FLATTEST = 1.5  # standard deviation of 32 x 32 grey values in 0..255
-_SAME_LOOK = 0.98  # correlation; pairs of different pictures of the same thing reach 0.95, copies 0.98 and more
+_SAME_LOOK = (
+    0.986  # correlation: of 180,000 pairs of different digits the nearest reaches 0.9856, of photographs 0.95; copies saved small or badly 0.987 and more
+)
 _MOST_EACH = 8
 _CHUNK = 1 << 22
 _MOST_PAIRS = 5_000_000
