@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Row, Select, and_, delete, exists, func, inse
 from engine import workspace
 from engine.data import store
 from engine.data.names import clean_name
-from engine.errors import StudioError
+from engine.errors import Conflict, StudioError
 
 __all__ = [
     "Item",
@@ -215,7 +215,8 @@ def touch(connection: Connection, item_id: int, revision: int | None, **values: 
     """Count one edit of a picture, as a part of the edit's transaction.
 
     Raises:
-        StudioError: if someone else edited it since `revision`, or it is gone.
+        Conflict: if someone else edited it since `revision`.
+        StudioError: if it is gone.
     """
     items = store.items
     where = [items.c.id == item_id] if revision is None else [items.c.id == item_id, items.c.revision == revision]
@@ -223,14 +224,15 @@ def touch(connection: Connection, item_id: int, revision: int | None, **values: 
         return
     if not store.exists(connection, items, id=item_id):
         raise StudioError(f"there is no picture {item_id}", "It may have been removed: load the page again.")
-    raise StudioError("this picture was changed elsewhere meanwhile, so your change was not saved", "Look at it as it is now, then decide again.")
+    raise Conflict("this picture was changed elsewhere meanwhile, so your change was not saved", "Look at it as it is now, then decide again.")
 
 
 def set_label(item_id: int, label: str | None, revision: int, *, by: str = "person") -> Item:
     """Say what a picture shows, or with None that it is not sorted. A new class name makes the class.
 
     Raises:
-        StudioError: if the picture was edited since `revision`, or is gone, or the class name is not one.
+        Conflict: if the picture was edited since `revision`.
+        StudioError: if it is gone, or the class name is not one.
     """
     name = None if label is None else clean_name(label, "class")
     with store.session() as connection:
