@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Conflict", "StudioError"]
+__all__ = ["ConflictError", "StudioError"]
 
 
 class StudioError(Exception):
@@ -28,9 +28,9 @@ class StudioError(Exception):
         return StudioError, (self.problem, self.remedy)
 
 
-class Conflict(StudioError):
+class ConflictError(StudioError):
     """Somebody else changed the same thing first, so nothing was written: look at what is there now, then decide again."""
 
-    def __reduce__(self) -> tuple[type[Conflict], tuple[str, str]]:
+    def __reduce__(self) -> tuple[type[ConflictError], tuple[str, str]]:
         """Survive a process boundary as what it is."""
-        return Conflict, (self.problem, self.remedy)
+        return ConflictError, (self.problem, self.remedy)

@@ -20,7 +20,7 @@ from starlette.routing import Route
 
 from engine.data import items, marks
 from engine.data.marks import Mark
-from engine.errors import Conflict, StudioError
+from engine.errors import ConflictError, StudioError
 
 __all__ = ["MOST_BYTES", "ROUTES", "described"]
 
@@ -100,7 +100,7 @@ def _mark(row: Mapping[str, Any]) -> Mark:
 def _save(item_id: int, sent: dict[str, Any]) -> Response:
     try:
         revision = marks.replace(item_id, sent["marks"], sent["revision"], reviewed=sent["reviewed"])
-    except Conflict as error:
+    except ConflictError as error:
         now = described(item_id)
         if sent["reviewed"] in (None, now["item"]["reviewed"]) and marks.holds(items.get_item(item_id), sent["marks"]):
             return JSONResponse({"revision": now["item"]["revision"]}, headers=_NOT_KEPT)

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Row, Select, and_, delete, exists, func, inse
 from engine import workspace
 from engine.data import store
 from engine.data.names import clean_name
-from engine.errors import Conflict, StudioError
+from engine.errors import ConflictError, StudioError
 
 __all__ = [
     "Item",
@@ -215,7 +215,7 @@ def touch(connection: Connection, item_id: int, revision: int | None, **values: 
     """Count one edit of a picture, as a part of the edit's transaction.
 
     Raises:
-        Conflict: if someone else edited it since `revision`.
+        ConflictError: if someone else edited it since `revision`.
         StudioError: if it is gone.
     """
     items = store.items
@@ -224,14 +224,14 @@ def touch(connection: Connection, item_id: int, revision: int | None, **values: 
         return
     if not store.exists(connection, items, id=item_id):
         raise StudioError(f"there is no picture {item_id}", "It may have been removed: load the page again.")
-    raise Conflict("this picture was changed elsewhere meanwhile, so your change was not saved", "Look at it as it is now, then decide again.")
+    raise ConflictError("this picture was changed elsewhere meanwhile, so your change was not saved", "Look at it as it is now, then decide again.")
 
 
 def set_label(item_id: int, label: str | None, revision: int, *, by: str = "person") -> Item:
     """Say what a picture shows, or with None that it is not sorted. A new class name makes the class.
 
     Raises:
-        Conflict: if the picture was edited since `revision`.
+        ConflictError: if the picture was edited since `revision`.
         StudioError: if it is gone, or the class name is not one.
     """
     name = None if label is None else clean_name(label, "class")

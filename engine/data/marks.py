@@ -72,7 +72,7 @@ def replace(item_id: int, marks: Sequence[Mark], revision: int | None, *, review
         reviewed: whether the picture now counts as labelled, even where it holds nothing; None leaves that as it is.
 
     Raises:
-        Conflict: if the picture was edited meanwhile.
+        ConflictError: if the picture was edited meanwhile.
         StudioError: if it is gone, or a mark is no valid shape.
     """
     if len(marks) > MOST_MARKS:
