@@ -45,6 +45,7 @@ JOBS = {
     "import": Job(jobs.import_pictures, on_device=False),
     "export": Job(jobs.export, on_device=False),
     "download": Job(jobs.download, on_device=False),
+    "suggest": Job(jobs.suggest, on_device=False),
     "xray": Job(jobs.xray, on_device=False),
 }
 

@@ -1,4 +1,4 @@
-"""Sort: put pictures without a class into one, by click and key. Every decision is saved at once."""
+"""Label: put pictures into classes by click and key, or draw what is in them. Every decision and every stroke is saved at once."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import streamlit as st
 
 from engine.data import items, projects
 from engine.data.projects import Project
-from engine.errors import StudioError
+from pages.parts import annotator
 from pages.parts import state as ui
+from pages.parts.drawing import draw
+from pages.parts.new_class import new_class_field
 from pages.parts.sorter import sorter
-from pages.parts.sorting import act, add_fault, say_what_happened, undo_last, undo_list
+from pages.parts.sorting import act, say_what_happened, undo_last, undo_list
 from pages.parts.text import quoted
 from pages.parts.wording import amount
 
@@ -20,16 +22,17 @@ TO_SORT = ""
 
 
 def main() -> None:
-    ui.stepper("Sort")
+    ui.stepper("Label")
     project = ui.current_project()
     if project is None:
-        return ui.no_project("Sort")
-    st.title("Sort pictures into classes")
+        return ui.no_project("Label")
+    drawn = project.task in annotator.TOOLS
+    st.title("Draw what is in the pictures" if drawn else "Sort pictures into classes")
     summary = projects.summary(project.id)
     if not summary.items:
         return ui.empty("photo_library", "No pictures yet", "Bring some first; then say here what each one shows.", "data.py", "Add pictures")
-    st.fragment(_sort)(project)
-    ui.shell_command(f"python -m engine import TABLE.csv --project {quoted(project.name)}   # a table with the columns path and label sorts them too")
+    st.fragment(draw if drawn else _sort)(project)
+    ui.shell_command(f"python -m engine label --project {quoted(project.name)} PICTURE CLASS" + (" --box LEFT TOP RIGHT BOTTOM" if drawn else ""))
     return None
 
 
@@ -59,22 +62,11 @@ def _tools(project: Project, summary: projects.Summary) -> str:
     titles = {TO_SORT: f"To sort ({summary.unlabelled:,})", **{name: f"{name} ({count:,})" for name, count in summary.classes.items()}}
     with st.container(horizontal=True, vertical_alignment="bottom"):
         shown = st.selectbox("Show", list(titles), format_func=titles.__getitem__, key=f"sort-show-{project.id}", width=240)
-        st.text_input("New class", key="new-class", placeholder="Type a name, press Enter", on_change=_add_class, args=(project,), max_chars=100, width=240)
+        new_class_field(project)
         known = undo_list(project)
         words = "Undo the last decision (Ctrl+Z)" if known else "Nothing to undo"
         st.button("Undo", key="undo", icon=":material/undo:", on_click=undo_last, args=(project,), disabled=not known, help=words)
     return str(shown)
-
-
-def _add_class(project: Project) -> None:
-    name = st.session_state["new-class"]
-    if not name.strip():
-        return
-    try:
-        items.add_class(project.id, name)
-        st.session_state["new-class"] = ""
-    except StudioError as error:
-        add_fault(project, error)
 
 
 def _all_done(unlabelled: int, shown: str) -> None:

@@ -27,8 +27,10 @@ __all__ = [
     "count_items",
     "delete_class",
     "exclude",
+    "find_item",
     "get_item",
     "get_items",
+    "list_ids",
     "list_items",
     "rename_class",
     "set_label",
@@ -114,6 +116,13 @@ def list_items(
         return _by_id(connection, ids)
 
 
+def list_ids(project_id: str, *, label: str | None = None, unlabelled: bool = False, limit: int = 5000) -> list[int]:
+    """Return the ids of the pictures that `list_items` would give first: enough to go through them one by one."""
+    with store.session() as connection:
+        query = _filtered(select(store.items.c.id), project_id, label, None, unlabelled, False)
+        return list(connection.scalars(query.order_by(store.items.c.id).limit(limit)))
+
+
 def count_items(project_id: str, *, label: str | None = None, split: str | None = None, unlabelled: bool = False, excluded: bool = False) -> int:
     """Count the pictures that `list_items` would give in all."""
     with store.session() as connection:
@@ -145,6 +154,28 @@ def get_item(item_id: int) -> Item:
     if not found:
         raise StudioError(f"there is no picture {item_id}", "It may have been removed: load the page again.")
     return found[0]
+
+
+def find_item(project_id: str, name_or_id: str) -> Item:
+    """Return the picture of that name, of that id, or whose name ends so (a file's name without its folders).
+
+    Raises:
+        StudioError: if there is none, or several whose names end so.
+    """
+    table = store.items
+    own = select(table.c.id).where(table.c.project_id == project_id)
+    ways = [own.where(table.c.name == name_or_id)]
+    if name_or_id.isdecimal() and len(name_or_id) < 16:
+        ways.append(own.where(table.c.id == int(name_or_id)))
+    ways.append(own.where(table.c.name.endswith(f"/{name_or_id}", autoescape=True)))
+    with store.session() as connection:
+        for way in ways:
+            found = list(connection.scalars(way.limit(2)))
+            if len(found) > 1:
+                raise StudioError(f"several pictures are called '{name_or_id}'", "Write the name with its folders, or the id.")
+            if found:
+                return _by_id(connection, found)[0]
+    raise StudioError(f"there is no picture '{name_or_id}' in this project", "Write its name as the Data page shows it, or its id.")
 
 
 def classes(project_id: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Decisions of the Sort page: saved at once, remembered for Undo, refused where somebody else was faster."""
+"""Decisions on pictures that are sorted into classes: saved at once, remembered for Undo, refused where somebody else was faster."""
 
 from __future__ import annotations
 
