@@ -60,9 +60,8 @@ def help_from_model(project: Project, summary: Summary) -> None:
         if count and now is not None and now.result:
             _bulk(project, summary, now.result)
         else:
-            st.markdown(
-                f":material/lightbulb: **Let a model suggest the rest.** It learns from your {amount(summary.labelled, 'sorted picture')}; nothing leaves this computer."
-            )
+            learned = amount(summary.labelled, "sorted picture")
+            st.markdown(f":material/lightbulb: **Let a model suggest the rest.** It learns from your {learned}; nothing leaves this computer.")
             _start(project, "Suggest classes", "suggest")
 
 
