@@ -32,16 +32,12 @@ def draw(project: Project) -> None:
         if not queue:
             return _nothing_left(shown, summary)
         number = st.session_state.get(_slot(project, "number"), 0)
-        again = st.session_state.setdefault(_slot(project, "queues"), {})
-        annotator(
-            project.id,
-            project.task,
-            queue,
-            classes,
-            key=f"board-{project.id}",
-            queue_key=f"{shown}:{number}",
-            on_more=lambda: (again.clear(), st.session_state.update({_slot(project, "number"): number + 1})),  # type: ignore[arg-type,return-value]
-        )
+
+        def more() -> None:
+            st.session_state[_slot(project, "queues")].clear()
+            st.session_state[_slot(project, "number")] = number + 1
+
+        annotator(project.id, project.task, queue, classes, key=f"board-{project.id}", queue_key=f"{shown}:{number}", on_more=more)
         return None
 
 

@@ -174,7 +174,9 @@ def test_the_whole_of_it_by_keys_alone(page: Page, studio: Studio, tmp_path: Pat
     board.settled()
     expect(page.locator(".board .marks .words")).to_have_count(1)
     expect(page.locator(".board")).to_have_attribute("aria-label", "Drawing board: 1.png. Press the question mark for the keys.")
-    board.press("d", "a", "s", "Delete")
+    board.press("d", "a")
+    expect(page.locator(".board .place")).to_have_text("2 of 3")
+    board.press("s", "Delete")
     board.saved()
     expect(page.locator(".board .marks .words")).to_have_count(0)
     assert board.kept(second) == []

@@ -95,6 +95,9 @@ function paintMark(board, pen, mark, index) {
 
 function paintName(board, pen, mark, colour) {
   const [x1, y1] = boundsOf(mark)
+  if (x1 >= board.item.width) {
+    return // a mask of which nothing is painted yet
+  }
   const [left, top] = toStage(board, x1, y1)
   const words = mark.by === "model" ? `${mark.label}? ${mark.score === null ? "" : percent(mark.score)}` : mark.label
   pen.font = `600 12px ${board.font}`
