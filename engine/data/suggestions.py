@@ -137,11 +137,17 @@ def _agreed(connection: Connection, item_id: int, revision: int) -> list[tuple[i
 
 
 def agree_above(project_id: str, score: float) -> list[tuple[int, str, int]]:
-    """Agree to every proposal of at least that score; return as `agree` does. Each is marked as a person's, its score kept."""
-    query = _open(store.items.c.id, store.items.c.revision, project_id=project_id).where(store.marks.c.score >= score).order_by(store.items.c.id)
+    """Agree to every proposal of at least that score, however many; return as `agree` does. They count as a person's, their scores stay."""
+    table, pictures = store.marks, store.items
+    meant = table.c.score >= score
+    of_these = _open(table.c.item_id, project_id=project_id).where(meant)
     with store.session() as connection:
-        pairs = [(row.id, row.revision) for row in connection.execute(query)]
-    return agree(pairs)
+        connection.execute(update(pictures).where(pictures.c.id.in_(of_these)).values(revision=pictures.c.revision + 1))  # first: it takes the write lock
+        rows = connection.execute(_open(pictures.c.id, store.classes.c.name, pictures.c.revision, project_id=project_id).where(meant).order_by(pictures.c.id))
+        done = [(row.id, row.name, row.revision) for row in rows]
+        ids = _open(table.c.id, project_id=project_id).where(meant)
+        connection.execute(update(table).where(table.c.id.in_(ids)).values(by="person", created=time.time()))
+    return done
 
 
 def drawn_on(project_id: str, *, limit: int = 5000) -> list[int]:
