@@ -126,8 +126,10 @@ function leave(board) {
 function takeTool(board, tool) {
   board.tool = tool
   board.open = null
-  if ((tool === "brush" || tool === "eraser") && board.marks[board.selected]?.kind !== "mask") {
-    board.selected = -1
+  const goesOn = (tool === "brush" || tool === "eraser") && board.marks[board.selected]?.kind === "mask"
+  if (tool !== "select" && !goesOn) {
+    board.selected = -1 // a number that follows names what will be drawn, not what was
+    board.corner = null
   }
   refresh(board)
   tell(board, `${TOOLS[tool][1]}: ${TOOLS[tool][2]}.`)

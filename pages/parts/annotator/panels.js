@@ -27,7 +27,7 @@ function buildPanels(board) {
     plain("−", "Zoom out (-)", () => zoom(board, 0.8), "out"),
     plain("+", "Zoom in (+)", () => zoom(board, 1.25), "in"),
     plain("Fit", "Show the whole picture (F)", () => fit(board), "fit"),
-    plain("🗑", "Remove what is selected (Delete)", () => unlocked(board, removeSelected), "remove"),
+    plain("Delete", "Remove what is selected (Delete)", () => unlocked(board, removeSelected), "remove"),
     plain("Copy last", "Copy the labels of the previous picture (C)", () => unlocked(board, copyPrevious), "copy"),
     plain("Hide", "Hide the labels, show them again (H)", () => toggleHidden(board), "hide"),
     plain("?", "All keys (?)", () => toggleHelp(board), "keys"),
@@ -91,7 +91,7 @@ function listMarks(board) {
     ...board.marks.map((mark, index) => {
       const suggested = mark.by === "model"
       const words = element("span", { class: "words" }, element("b", {}, mark.label), element("small", {}, suggested ? `suggested${mark.score === null ? "" : ` ${percent(mark.score)}`}, ${KIND_WORDS[mark.kind]}` : describe(mark)))
-      const dot = element("i", { class: suggested ? "dot suggested" : "dot" })
+      const dot = element("i", { class: suggested ? "dot proposed" : "dot" })
       dot.style.setProperty("--own", colourOf(board, mark.label))
       const row = element("li", {}, element("button", { type: "button", class: "mark", "aria-pressed": String(index === board.selected), onclick: () => choose(board, index) }, dot, words))
       const small = (sign, title, action) => element("button", { type: "button", class: "small", title, "aria-label": `${title}: ${mark.label}`, onclick: () => (choose(board, index), unlocked(board, action)) }, sign)
