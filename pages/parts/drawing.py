@@ -22,7 +22,6 @@ def draw(project: Project) -> None:
     with ui.guard():
         say_what_happened(project)
         summary = projects.summary(project.id)
-        st.progress(summary.labelled / max(1, summary.items), text=f"{summary.labelled:,} of {amount(summary.items, 'picture')} labelled")
         shown = _tools(project, summary)
         classes = items.classes(project.id)
         if not classes:
@@ -65,6 +64,7 @@ def _tools(project: Project, summary: projects.Summary) -> str:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         shown = st.selectbox("Show", list(titles), format_func=lambda one: titles.get(one, one), key=f"draw-show-{project.id}", width=240)
         new_class_field(project)
+        st.progress(summary.labelled / max(1, summary.items), text=f"{summary.labelled:,} of {amount(summary.items, 'picture')} labelled", width=260)
     return str(shown)
 
 

@@ -25,6 +25,7 @@ const KEYS = [
   ["Wheel, + −, F", "zoom, fit; Space and drag, or two fingers, moves the picture"],
   ["[ ]", "smaller and larger brush"],
   ["H", "hide the labels, show them again"],
+  ["G", "fill the screen, and back"],
   ["Esc", "leave what is being drawn; then deselect"],
   ["?", "these keys"],
 ]
@@ -77,6 +78,7 @@ const PLAIN = {
   "-": board => zoom(board, 0.8),
   "[": board => setLook(board, "brush", Math.max(1, board.looks.brush / 1.25)),
   "]": board => setLook(board, "brush", Math.min(400, board.looks.brush * 1.25)),
+  g: board => toggleFull(board),
   h: board => toggleHidden(board),
   "?": board => toggleHelp(board),
   " ": board => {
@@ -140,13 +142,21 @@ function toggleHidden(board) {
   refresh(board)
 }
 
+function toggleFull(board) {
+  if (board.root.getRootNode().fullscreenElement) {
+    document.exitFullscreen()
+  } else {
+    board.root.requestFullscreen?.().catch(() => tell(board, "This browser does not let a part of a page fill the screen."))
+  }
+}
+
 function toggleHelp(board) {
   const { help } = board
   help.hidden = !help.hidden
   if (!help.hidden) {
     help.replaceChildren(
+      element("button", { type: "button", class: "plain close", onclick: () => toggleHelp(board) }, "Close (Esc)"),
       element("dl", {}, ...KEYS.flatMap(([key, words]) => [element("dt", {}, key), element("dd", {}, words)])),
-      element("button", { type: "button", class: "plain", onclick: () => toggleHelp(board) }, "Close (Esc)"),
     )
     help.querySelector("button").focus()
   } else {

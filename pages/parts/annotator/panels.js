@@ -21,7 +21,8 @@ function buildPanels(board) {
       const [key, words, title] = TOOLS[tool]
       return button(words, { class: `tool ${tool}`, title, "aria-pressed": "false", onclick: () => takeTool(board, tool) }, key)
     }),
-    element("span", { class: "gap" }),
+  )
+  board.q(".actions").replaceChildren(
     plain("↶", "Undo (Ctrl Z)", () => unlocked(board, undo), "undo"),
     plain("↷", "Redo (Ctrl Shift Z)", () => unlocked(board, redo), "redo"),
     plain("−", "Zoom out (-)", () => zoom(board, 0.8), "out"),
@@ -30,6 +31,7 @@ function buildPanels(board) {
     plain("Delete", "Remove what is selected (Delete)", () => unlocked(board, removeSelected), "remove"),
     plain("Copy last", "Copy the labels of the previous picture (C)", () => unlocked(board, copyPrevious), "copy"),
     plain("Hide", "Hide the labels, show them again (H)", () => toggleHidden(board), "hide"),
+    plain("Full", "Fill the screen, and back (G)", () => toggleFull(board), "full"),
     plain("?", "All keys (?)", () => toggleHelp(board), "keys"),
   )
   board.q(".looks").replaceChildren(
@@ -70,12 +72,12 @@ function refresh(board) {
     board.q(`.look.${name} input`).value = board.looks[name]
   })
   board.q(".look.brush").hidden = !["brush", "eraser"].includes(board.tool)
-  board.q(".tools .hide").setAttribute("aria-pressed", String(board.hidden))
+  board.q(".actions .hide").setAttribute("aria-pressed", String(board.hidden))
   board.stage.dataset.tool = board.tool
   if (board.item) {
-    board.q(".tools .undo").disabled = !board.history.past.length
-    board.q(".tools .redo").disabled = !board.history.future.length
-    board.q(".tools .remove").disabled = board.selected < 0
+    board.q(".actions .undo").disabled = !board.history.past.length
+    board.q(".actions .redo").disabled = !board.history.future.length
+    board.q(".actions .remove").disabled = board.selected < 0
     listMarks(board)
     showPlace(board)
     showSaving(board)

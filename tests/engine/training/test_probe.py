@@ -96,7 +96,7 @@ def test_it_leaves_when_told(project: projects.Project) -> None:
 def test_judging_keeps_a_group_together() -> None:
     """Every picture is there twice under another name; without groups a probe would know each answer, and noise would look learned."""
     chance = np.random.default_rng(0)
-    features = np.repeat(chance.normal(size=(40, 64)).astype(np.float32), 2, axis=0)
+    features = np.repeat(chance.normal(size=(40, 1024)).astype(np.float32), 2, axis=0)
     targets = np.repeat(chance.integers(0, 2, 40), 2)
     alone, _ = probe.judge(features, targets, np.array([str(one) for one in range(80)]), 2)
     grouped, _ = probe.judge(features, targets, np.repeat([str(one) for one in range(40)], 2), 2)
