@@ -174,8 +174,11 @@ def test_the_whole_of_it_by_keys_alone(page: Page, studio: Studio, tmp_path: Pat
     board.settled()
     expect(page.locator(".board .marks .words")).to_have_count(1)
     expect(page.locator(".board")).to_have_attribute("aria-label", "Drawing board: 1.png. Press the question mark for the keys.")
-    board.press("d", "a")
-    expect(page.locator(".board .place")).to_have_text("2 of 3")
+    expect(page.locator(".board .place")).to_have_text("1 of 2")  # to label: the third; and where one was
+    board.press("d")
+    expect(page.locator(".board .place")).to_have_text("2 of 2")
+    board.press("a")
+    expect(page.locator(".board .place")).to_have_text("1 of 2")
     board.press("s", "Delete")
     board.saved()
     expect(page.locator(".board .marks .words")).to_have_count(0)

@@ -38,6 +38,11 @@ function makeBoard(root) {
   stage.oncontextmenu = event => event.preventDefault()
   stage.addEventListener("wheel", event => onWheel(board, event), { passive: false })
   root.onkeydown = event => onKey(board, event)
+  root.onclick = event => {
+    if (event.detail && !event.target.closest(".help")) {
+      root.focus({ preventScroll: true }) // a mouse's click on a button leaves the keys to the board; a key's click leaves them to the button
+    }
+  }
   root.onkeyup = event => onKeyUp(board, event)
   board.sizes = new ResizeObserver(() => board.item && (board.fitted ? fit(board) : paint(board)))
   board.sizes.observe(stage)

@@ -3,15 +3,7 @@
 const LOOKS = { brightness: ["Brightness", 0.4, 3, 0.05], opacity: ["Fill", 0, 0.8, 0.05], brush: ["Brush", 1, 100, 1] }
 
 function button(words, attributes, key = "") {
-  const made = element("button", { type: "button", ...attributes }, ...(key ? [element("kbd", {}, key)] : []), element("span", {}, words))
-  const { onclick } = attributes
-  made.onclick = event => {
-    onclick?.(event)
-    if (event.detail) {
-      made.closest(".board")?.focus({ preventScroll: true }) // after a mouse's click keys go to the board again
-    }
-  }
-  return made
+  return element("button", { type: "button", ...attributes }, ...(key ? [element("kbd", {}, key)] : []), element("span", {}, words))
 }
 
 function buildPanels(board) {
