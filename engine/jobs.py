@@ -14,7 +14,19 @@ from engine.errors import StudioError
 from engine.recipe import Recipe
 from engine.work import LastWord, Work
 
-__all__ = ["check", "device_wanted", "download", "estimate", "export", "has_something_to_keep", "import_pictures", "step_reached", "train", "xray"]
+__all__ = [
+    "check",
+    "device_wanted",
+    "download",
+    "estimate",
+    "export",
+    "has_something_to_keep",
+    "import_pictures",
+    "step_reached",
+    "suggest",
+    "train",
+    "xray",
+]
 
 
 def device_wanted(job: Work) -> str:
@@ -123,6 +135,14 @@ def export(job: Work) -> LastWord:
 
     result = run_export(job.request, job.emit, job.should_stop, job.run.folder)
     return job.finished(result) if result else job.left()
+
+
+def suggest(job: Work) -> LastWord:
+    """Propose classes for a project's pictures without one."""
+    from engine.training import probe
+
+    found = probe.suggest(job.request["project_id"], job.emit, job.should_stop)
+    return job.finished(found) if found else job.left()
 
 
 def xray(job: Work) -> LastWord:

@@ -46,6 +46,7 @@ JOBS = {
     "export": Job(jobs.export, on_device=False),
     "download": Job(jobs.download, on_device=False),
     "check": Job(jobs.check, on_device=False),  # only a part of it needs the device, and waits for it there
+    "suggest": Job(jobs.suggest, on_device=False),
     "xray": Job(jobs.xray, on_device=False),
 }
 

@@ -48,7 +48,8 @@ SUFFIXES = frozenset([".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".gif", 
 MAX_PIXELS = 120_000_000
 """A larger picture is refused from its header alone: decoding 120 megapixels already takes 360 MB."""
 
-THUMBNAIL_SIZES = (96, 192, 384, 768)
+THUMBNAIL_SIZES = (96, 192, 384, 768, 2048, 4096)
+"""Longest sides in pixels; the two largest are for drawing on, the others for looking at."""
 
 Image.MAX_IMAGE_PIXELS = 2 * MAX_PIXELS  # Pillow's own fence, behind ours: it warns from here and refuses from twice this
 

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Row, Select, and_, bindparam, delete, exists,
 from engine import workspace
 from engine.data import store
 from engine.data.names import clean_name
-from engine.errors import StudioError
+from engine.errors import ConflictError, StudioError
 
 __all__ = [
     "Item",
@@ -28,8 +28,10 @@ __all__ = [
     "count_items",
     "delete_class",
     "exclude",
+    "find_item",
     "get_item",
     "get_items",
+    "list_ids",
     "list_items",
     "put_label",
     "rename_class",
@@ -128,6 +130,13 @@ def list_items(
         return _by_id(connection, ids)
 
 
+def list_ids(project_id: str, *, label: str | None = None, unlabelled: bool = False, limit: int = 5000) -> list[int]:
+    """Return the ids of the pictures that `list_items` would give first: enough to go through them one by one."""
+    with store.session() as connection:
+        query = _filtered(select(store.items.c.id), project_id, label, None, unlabelled, False)
+        return list(connection.scalars(query.order_by(store.items.c.id).limit(limit)))
+
+
 def count_items(project_id: str, *, label: str | None = None, split: str | None = None, unlabelled: bool = False, excluded: bool = False) -> int:
     """Count the pictures that `list_items` would give in all."""
     with store.session() as connection:
@@ -161,6 +170,28 @@ def get_item(item_id: int) -> Item:
     if not found:
         raise StudioError(f"there is no picture {item_id}", "It may have been removed: load the page again.")
     return found[0]
+
+
+def find_item(project_id: str, name_or_id: str) -> Item:
+    """Return the picture of that name, of that id, or whose name ends so (a file's name without its folders).
+
+    Raises:
+        StudioError: if there is none, or several whose names end so.
+    """
+    table = store.items
+    own = select(table.c.id).where(table.c.project_id == project_id)
+    ways = [own.where(table.c.name == name_or_id)]
+    if name_or_id.isdecimal() and len(name_or_id) < 16:
+        ways.append(own.where(table.c.id == int(name_or_id)))
+    ways.append(own.where(table.c.name.endswith(f"/{name_or_id}", autoescape=True)))
+    with store.session() as connection:
+        for way in ways:
+            found = list(connection.scalars(way.limit(2)))
+            if len(found) > 1:
+                raise StudioError(f"several pictures are called '{name_or_id}'", "Write the name with its folders, or the id.")
+            if found:
+                return _by_id(connection, found)[0]
+    raise StudioError(f"there is no picture '{name_or_id}' in this project", "Write its name as the Data page shows it, or its id.")
 
 
 def classes(project_id: str) -> list[str]:
@@ -230,7 +261,8 @@ def touch(connection: Connection, item_id: int, revision: int | None, **values: 
     """Count one edit of a picture, as a part of the edit's transaction.
 
     Raises:
-        StudioError: if someone else edited it since `revision`, or it is gone.
+        ConflictError: if someone else edited it since `revision`.
+        StudioError: if it is gone.
     """
     items = store.items
     where = [items.c.id == item_id] if revision is None else [items.c.id == item_id, items.c.revision == revision]
@@ -238,14 +270,15 @@ def touch(connection: Connection, item_id: int, revision: int | None, **values: 
         return
     if not store.exists(connection, items, id=item_id):
         raise StudioError(f"there is no picture {item_id}", "It may have been removed: load the page again.")
-    raise StudioError("this picture was changed elsewhere meanwhile, so your change was not saved", "Look at it as it is now, then decide again.")
+    raise ConflictError("this picture was changed elsewhere meanwhile, so your change was not saved", "Look at it as it is now, then decide again.")
 
 
 def set_label(item_id: int, label: str | None, revision: int, *, by: str = "person") -> Item:
     """Say what a picture shows, or with None that it is not sorted. A new class name makes the class.
 
     Raises:
-        StudioError: if the picture was edited since `revision`, or is gone, or the class name is not one.
+        ConflictError: if the picture was edited since `revision`.
+        StudioError: if it is gone, or the class name is not one.
     """
     with store.session() as connection:
         touch(connection, item_id, revision)
