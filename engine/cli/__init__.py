@@ -13,6 +13,7 @@ __all__ = ["COMMANDS"]
 COMMANDS = (
     Command("projects", "list, make, rename, delete and restore projects", data.projects_options, data.projects),
     Command("import", "take a folder or an archive of pictures into a project", data.import_options, data.import_pictures),
+    Command("export-data", "write a project's pictures and labels to a zip for other tools", data.export_data_options, data.export_data),
     Command("starts", "list what training can start from", models.starts_options, models.starts),
     Command("xray", "look into an ONNX file: what it is, what it can be retrained for", xray.xray_options, xray.xray),
     Command("download", "fetch a backbone's pretrained weights", models.download_options, models.download),
