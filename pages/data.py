@@ -136,7 +136,7 @@ def _next(project: Project, summary: Summary) -> None:
 def _wall(project: Project, summary: Summary) -> None:
     """Show the pictures, by class and split, a page at a time; a click opens one."""
     choices = ["", *summary.classes, *(["\0"] if summary.unlabelled else []), *(["\1"] if summary.excluded else [])]
-    special = {"": "All classes", "\0": "Without a class", "\1": "Set aside"}
+    special = {"": "All classes", "\0": "Without a class" if _whole(project) else "Without labels", "\1": "Set aside"}
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.selectbox("Class", choices, format_func=lambda one: special.get(one, one), key=f"wall-class-{project.id}", width=260)
         split = st.segmented_control("Used for", list(SPLITS), format_func=SPLITS.__getitem__, key=f"wall-split-{project.id}")
@@ -148,7 +148,7 @@ def _wall(project: Project, summary: Summary) -> None:
     pages = -(-found // PAGE)
     key = f"wall-page-{project.id}-{name}-{split}"
     number = min(int(st.session_state.get(key, 1)), pages)
-    if name == "" and 1 < len(summary.classes) <= MOST_MIXED:
+    if _whole(project) and name == "" and 1 < len(summary.classes) <= MOST_MIXED:
         pages, shown = _mixed(project, summary, split, key)
     else:
         shown = items.list_items(project.id, label=label, split=split, unlabelled=unlabelled, excluded=excluded, offset=(number - 1) * PAGE, limit=PAGE)
