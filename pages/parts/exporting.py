@@ -46,7 +46,7 @@ def _newest(project: Project) -> None:
         elif now.problem:
             show_error(StudioError(now.problem, now.remedy))
         elif now.result:
-            st.markdown(f"{amount(now.result['pictures'], 'picture')} with {amount(now.result['labels'], 'label')}, {now.result['bytes'] / 1e6:.1f} MB.")
+            st.markdown(f"{amount(now.result['pictures'], 'picture')} with {amount(now.result['labels'], 'label')}, {size_mb:,.1f} MB.")
             for words in now.result["lost"]:
                 st.caption(f":material/info: {plain(words, 300)}")
             st.link_button("Download", f"/graft/download/job/{job.id}", icon=":material/download:")

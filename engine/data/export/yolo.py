@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -69,7 +70,7 @@ def _rings(mark: Mark, entry: Entry, lost: Tally) -> list[list[float]]:
     return outlines(geometry)
 
 
-def outlines(geometry: dict[str, object]) -> list[list[float]]:
+def outlines(geometry: Mapping[str, Any]) -> list[list[float]]:
     """Return the outer borders of a mask's parts, along the edges of its pixels, as x1 y1 x2 y2 ..., the largest first."""
     from skimage.measure import approximate_polygon, find_contours
 
