@@ -46,6 +46,7 @@ def _newest(project: Project) -> None:
         elif now.problem:
             show_error(StudioError(now.problem, now.remedy))
         elif now.result:
+            size_mb = max(0.1, now.result["bytes"] / 1e6)
             st.markdown(f"{amount(now.result['pictures'], 'picture')} with {amount(now.result['labels'], 'label')}, {size_mb:,.1f} MB.")
             for words in now.result["lost"]:
                 st.caption(f":material/info: {plain(words, 300)}")
