@@ -20,6 +20,7 @@ __all__ = [
     "download",
     "estimate",
     "export",
+    "export_data",
     "has_something_to_keep",
     "import_pictures",
     "step_reached",
@@ -111,6 +112,7 @@ def import_pictures(job: Work) -> LastWord:
             asked["project_id"],
             Path(asked["path"]),
             in_place=asked.get("in_place"),
+            mapping=asked.get("mapping"),
             report=job.progress,
             should_stop=job.should_stop,
         )
@@ -119,6 +121,21 @@ def import_pictures(job: Work) -> LastWord:
             return job.left()
         raise
     return job.finished(dataclasses.asdict(found))
+
+
+def export_data(job: Work) -> LastWord:
+    """Write a project's pictures and labels to a zip in the job's own folder."""
+    from engine.data import export
+
+    asked = job.request
+    into = job.run.path(asked["name"])
+    try:
+        made = export.export(asked["project_id"], asked["format"], into, pictures=asked["pictures"], report=job.progress, should_stop=job.should_stop)
+    except StudioError:
+        if job.should_stop():
+            return job.left()
+        raise
+    return job.finished({"file": into.relative_to(workspace.home()).as_posix(), **dataclasses.asdict(made)})
 
 
 def download(job: Work) -> LastWord:

@@ -8,6 +8,7 @@ import streamlit as st
 
 from engine import workspace
 from engine.data import projects, samples
+from engine.data.marks import TASK_KINDS
 from engine.data.projects import Project, Summary
 from engine.errors import StudioError
 from pages.parts import state as ui
@@ -107,18 +108,27 @@ def open_project(project: Project, summary: Summary, stands: Standing) -> None:
 # ---------------------------------------------------------------- making, naming, deleting
 
 
+_TASKS = {
+    "data": ("Decide by my data", "Sorting, until you import a data set whose labels say otherwise."),
+    "image-classification": ("Sort pictures into classes", "One label a picture: cat or dog, healthy or ill, which product it shows."),
+    "object-detection": ("Find things and box them", "How many, and where: cars in a street, cells under a microscope."),
+    "semantic-segmentation": ("Say of every pixel what it is", "Areas: road, field, water; tissue and background."),
+    "instance-segmentation": ("Outline each thing", "The exact shape of every single thing, also where they touch."),
+}
+"""What a new project can learn, in plain words."""
+
+
 @st.dialog("New project", icon=":material/add:")
 def new_project() -> None:
     """Ask for a name and make a project."""
     st.caption("A project is one task, one set of pictures, and as many training runs as you like.")
     name = st.text_input("Name", key="new-name", placeholder="For example: leaves of my garden", max_chars=100)
-    st.markdown("**Task**")
-    with st.container(border=True):
-        st.markdown(":material/category: **Sort pictures into classes**")
-        st.caption("Give each picture one label: cat or dog, healthy or ill, which product it shows.")
+    task = st.radio(
+        "What should it learn?", list(_TASKS), format_func=lambda one: _TASKS[one][0], captions=[words for _, words in _TASKS.values()], key="new-task"
+    )
     if st.button("Create", type="primary", key="create-project", width="stretch"):
         try:
-            project = projects.create(name or "")
+            project = projects.create(name or "", task if task in TASK_KINDS else "image-classification")
         except StudioError as error:
             ui.show_error(error)
             return

@@ -26,6 +26,7 @@ __all__ = [
     "MAX_PIXELS",
     "SUFFIXES",
     "THUMBNAIL_SIZES",
+    "UNREADABLE",
     "Checked",
     "check",
     "check_and_open",
@@ -53,7 +54,7 @@ THUMBNAIL_SIZES = (96, 192, 384, 768, 2048, 4096)
 
 Image.MAX_IMAGE_PIXELS = 2 * MAX_PIXELS  # Pillow's own fence, behind ours: it warns from here and refuses from twice this
 
-_UNREADABLE = (
+UNREADABLE = (
     OSError,
     SyntaxError,
     ValueError,
@@ -76,11 +77,12 @@ _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.B
 
 @dataclass(frozen=True)
 class Checked:
-    """A picture that was decoded once: its suffix by content, and its size in pixels as a viewer shows it (turned by EXIF)."""
+    """A picture that was decoded once: its suffix by content, its size in pixels as a viewer shows it, and how it is turned (EXIF, 1 to 8)."""
 
     suffix: str
     width: int
     height: int
+    turn: int = 1
 
 
 def _name(source: Path | BinaryIO, name: str | None) -> str:
@@ -99,7 +101,7 @@ def _opened(source: Path | BinaryIO, name: str) -> Image.Image:
         raise StudioError(f"the picture {name} is gone", "Put it back where it was, or remove it from the project.") from error
     except Image.DecompressionBombError as error:
         raise StudioError(f"{name} claims more than {MAX_PIXELS // 1_000_000} megapixels", "Save it smaller, then import it again.") from error
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise StudioError(f"{name} is not a picture that can be read", "Save it as JPEG or PNG, then import it again.") from error
     if picture.width * picture.height > MAX_PIXELS:
         picture.close()
@@ -126,10 +128,11 @@ def check(source: Path | BinaryIO, name: str | None = None) -> Checked:
         try:
             picture.draft(None, (1, 1))
             picture.load()
-            turned = picture.getexif().get(0x0112) in (5, 6, 7, 8)
-        except _UNREADABLE as error:
+            turn = picture.getexif().get(0x0112, 1)
+        except UNREADABLE as error:
             raise _damaged(called, error) from error
-    return Checked(suffix, height, width) if turned else Checked(suffix, width, height)
+    turn = turn if isinstance(turn, int) and 1 < turn < 9 else 1
+    return Checked(suffix, height, width, turn) if turn > 4 else Checked(suffix, width, height, turn)
 
 
 def open_rgb(source: Path | BinaryIO, size_px: int | None = None, name: str | None = None) -> Image.Image:
@@ -159,7 +162,7 @@ def check_and_open(source: Path | BinaryIO, size_px: int | None = None, name: st
             turned = picture.getexif().get(0x0112) in (5, 6, 7, 8)
             ImageOps.exif_transpose(picture, in_place=True)
             return Checked(suffix, height, width) if turned else Checked(suffix, width, height), _to_rgb(picture)
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise _damaged(called, error) from error
 
 

@@ -59,7 +59,13 @@ def _pictures(run: Run, report: dict[str, Any]) -> None:
     pages = max(1, -(-len(rows) // PER_WALL))
     page = min(int(st.session_state.get(f"map-page-{run.id}", 1)), pages)
     tiles = [
-        Tile(row["item"], f"{percent(row['quality'], 0)} shared", "mean IoU of this picture", "plain", answer_url(run, row["item"], 384, show=show or "errors"))
+        Tile(
+            row["item"],
+            f"{percent(row['quality'], 0)} shared",
+            "mean IoU of this picture",
+            "plain",
+            source=answer_url(run, row["item"], 384, show=show or "errors"),
+        )
         for row in rows[(page - 1) * PER_WALL : page * PER_WALL]
     ]
     picked = picture_wall(tiles, key=f"wall-map-{run.id}", wide=True, whole=True)

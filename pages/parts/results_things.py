@@ -156,7 +156,7 @@ def _samples(run: Run, seen: Evidence, found: Things, true: Things, matched: Mat
             f"{alarms[place]} false, {missed[place]} missed",
             "",
             "wrong" if alarms[place] + missed[place] else "right",
-            answer_url(run, int(seen.entries[place]["id"]), 384, confidence=confidence, overlap=overlap),
+            source=answer_url(run, int(seen.entries[place]["id"]), 384, confidence=confidence, overlap=overlap),
         )
         for place in order[(page - 1) * PER_WALL : page * PER_WALL]
     ]
@@ -205,7 +205,7 @@ def _mistake_tile(run: Run, row: dict[str, Any], classes: list[str], confidence:
     said = f"said {classes[row['found']['class']]}, {percent(row['score'], 0)} sure" if row["found"] else ""
     truth = f"is {classes[row['true']['class']]}" if row["true"] else "nothing is there"
     source = answer_url(run, row["item"], 384, confidence=confidence, overlap=0.5)
-    return Tile(row["item"], MISTAKE_WORDS[row["kind"]][0], "\n".join(filter(None, [said, truth])), "wrong", source)
+    return Tile(row["item"], MISTAKE_WORDS[row["kind"]][0], "\n".join(filter(None, [said, truth])), "wrong", source=source)
 
 
 def _confusion(report: dict[str, Any]) -> None:
