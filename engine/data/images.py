@@ -131,8 +131,12 @@ def check(source: Path | BinaryIO, name: str | None = None) -> Checked:
             turn = picture.getexif().get(0x0112, 1)
         except UNREADABLE as error:
             raise _damaged(called, error) from error
-    turn = turn if isinstance(turn, int) and 1 < turn < 9 else 1
-    return Checked(suffix, height, width, turn) if turn > 4 else Checked(suffix, width, height, turn)
+    return _as_shown(suffix, width, height, turn)
+
+
+def _as_shown(suffix: str, width: int, height: int, turn: object) -> Checked:
+    known = turn if isinstance(turn, int) and 1 < turn < 9 else 1
+    return Checked(suffix, height, width, known) if known > 4 else Checked(suffix, width, height, known)
 
 
 def open_rgb(source: Path | BinaryIO, size_px: int | None = None, name: str | None = None) -> Image.Image:
@@ -159,9 +163,9 @@ def check_and_open(source: Path | BinaryIO, size_px: int | None = None, name: st
             if size_px is not None:
                 picture.draft(None, (2 * size_px, 2 * size_px))
             picture.load()
-            turned = picture.getexif().get(0x0112) in (5, 6, 7, 8)
+            turn = picture.getexif().get(0x0112, 1)
             ImageOps.exif_transpose(picture, in_place=True)
-            return Checked(suffix, height, width) if turned else Checked(suffix, width, height), _to_rgb(picture)
+            return _as_shown(suffix, width, height, turn), _to_rgb(picture)
         except UNREADABLE as error:
             raise _damaged(called, error) from error
 

@@ -20,7 +20,7 @@ from engine.models import catalogue
 from engine.models.build import ARCHITECTURES as TIMM_NAMES
 from engine.models.dense.backbones import MapSource, create
 
-__all__ = ["probe"]
+__all__ = ["UnevenError", "main", "probe"]
 
 TARGET = Path(__file__).resolve().parents[3] / "assets" / "catalog" / "pyramids.csv"
 COLUMNS = ("name", "strides", "channels", "size_step", "fixed", "reason")
