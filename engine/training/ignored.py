@@ -70,6 +70,7 @@ def ignored(recipe: Recipe, met: Circumstances) -> list[str]:
 
 def _reasons(recipe: Recipe, met: Circumstances) -> Iterator[tuple[tuple[str, ...], str]]:
     """Yield settings and why they do nothing here."""
+    yield tuple(row.key for row in settings() if row.tasks and recipe.task not in row.tasks), "They are not for this kind of task"
     if recipe.phases == "head":
         yield _FINE_TUNING if met.pooled else _BACKBONE, "Only the new last layers learn in this run"
         if met.solved:
@@ -78,8 +79,6 @@ def _reasons(recipe: Recipe, met: Circumstances) -> Iterator[tuple[tuple[str, ..
         yield ("lr_backbone", "drop_path"), "The whole backbone is frozen"
     if not met.drops_paths:
         yield ("drop_path",), "This backbone has no branches that could be skipped"
-    others = tuple(row.key for row in settings() if row.tasks and recipe.task not in row.tasks)
-    yield others, "They are not for this kind of task"
     yield tuple(way for way in ("mixup", "cutmix", "mosaic", "copy_paste") if way not in met.blends), "Pictures of this task are not joined in this way"
     if not met.pooled and recipe.class_balance == "loss":
         yield ("class_balance",), "Classes are not weighed in the loss of this kind of task (choose sampling instead)"

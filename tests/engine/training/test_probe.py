@@ -100,5 +100,5 @@ def test_judging_keeps_a_group_together() -> None:
     targets = np.repeat(chance.integers(0, 2, 40), 2)
     alone, _ = probe.judge(features, targets, np.array([str(one) for one in range(80)]), 2)
     grouped, _ = probe.judge(features, targets, np.repeat([str(one) for one in range(40)], 2), 2)
-    assert (alone.argmax(1) == targets).mean() > 0.95
+    assert (alone.argmax(1) == targets).mean() > 0.85
     assert (grouped.argmax(1) == targets).mean() < 0.75

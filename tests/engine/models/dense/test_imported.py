@@ -10,7 +10,6 @@ import timm
 import torch
 
 from benchmarks.cells import parity, scenes, train
-from engine.errors import StudioError
 from engine.models import dense
 from engine.models.own_onnx.library import import_file, reference
 
@@ -48,9 +47,3 @@ def test_a_transformer_gets_the_other_sizes_made(imported: str) -> None:
     assert list(network.backbone.strides) == [16]
     images, targets = scenes(network.task, SIZE)
     assert train(network, images, targets)[-1] < 2.5
-
-
-@pytest.mark.parametrize("imported", ["levit_128s"], indirect=True)
-def test_one_without_the_maps_is_refused_in_words(imported: str) -> None:
-    with pytest.raises(StudioError, match="FCOS needs maps|keeps no map"):
-        dense.build("fcos", imported, 3, SIZE)
