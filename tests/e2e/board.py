@@ -94,6 +94,7 @@ class Board:
             self.page.keyboard.press(key)
 
     def saved(self) -> Board:
+        self.page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")  # what was typed has been heard
         expect(self.page.locator(".board .saving")).to_have_text("Saved")
         return self
 

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import CDPSession, Page, expect
 
 from engine.data import importing, items, marks, projects, shapes, suggestions
 from engine.data.marks import Mark
@@ -166,6 +166,7 @@ def test_the_whole_of_it_by_keys_alone(page: Page, studio: Studio, tmp_path: Pat
     board.press("Escape", "Enter")
     expect(page.locator(".board .place")).to_have_text("2 of 3")
     board.press("c")
+    expect(page.locator(".board .marks .words")).to_have_count(1)  # the copy is there, and with it something to save
     board.saved()
     assert board.kept(second)[0].geometry == after.geometry
     with workspace_of(studio):
@@ -258,10 +259,14 @@ def test_suggested_shapes_wait_for_a_person(page: Page, studio: Studio, tmp_path
     expect(page.locator(".board .place")).to_have_text("2 of 3")
 
 
+_FINGERS: dict[Page, CDPSession] = {}
+"""One session a page: a touch that another session began cannot be moved or ended."""
+
+
 def _touch(page: Page, kind: str, *points: tuple[float, float]) -> None:
-    session = page.context.new_cdp_session(page)
-    session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y, "id": place} for place, (x, y) in enumerate(points)]})
-    session.detach()
+    if page not in _FINGERS:
+        _FINGERS[page] = page.context.new_cdp_session(page)
+    _FINGERS[page].send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y, "id": place} for place, (x, y) in enumerate(points)]})
 
 
 def test_fingers_draw_and_pinch_on_a_phone(new_page, studio: Studio, tmp_path: Path) -> None:
