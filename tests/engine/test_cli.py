@@ -253,7 +253,7 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         shell.main(["--help"])
     printed = capsys.readouterr().out
-    assert all(f"{command.name} " in printed for command in COMMANDS)
+    assert all(command.name in printed.split() for command in COMMANDS)
     assert len({command.name for command in COMMANDS}) == len(COMMANDS)
 
 
