@@ -83,9 +83,8 @@ def _bulk(project: Project, summary: Summary, result: dict[str, Any]) -> None:
     score = st.slider("Agree to suggestions the model is at least this sure of", 50, 99, round(100 * _SURE), format="%d %%", key=f"sure-{project.id}") / 100
     found = suggestions.counts(project.id, above=score)
     count = sum(found.values())
-    st.markdown(
-        _how_right(score, result) + (" They are: " + ", ".join(f"{plain(name, 40)} {number:,}" for name, number in found.items()) + "." if found else "")
-    )
+    of_each = ", ".join(f"{plain(name, 40)} {number:,}" for name, number in found.items())
+    st.markdown(f"{_how_right(score, result)} {amount(count, 'suggestion')} {'is' if count == 1 else 'are'} that sure{f': {of_each}' if found else ''}.")
     with st.container(horizontal=True, vertical_alignment="center"):
         words = f"Agree to {amount(count, 'suggestion')}"
         st.button(

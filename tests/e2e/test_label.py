@@ -45,7 +45,7 @@ def test_a_box_is_drawn_named_resized_moved_and_undone(page: Page, studio: Studi
     board.press("b")
     board.drag((400, 220), (540, 380))
     board.saved()
-    screenshots(page, "label-boxes")
+    board.screenshots("label-boxes")
     assert len(board.rows()) == 2
     board.press("Control+z", "Control+z")
     board.saved()
@@ -85,7 +85,7 @@ def test_a_polygon_is_drawn_and_its_corners_edited(page: Page, studio: Studio, t
     [mark] = board.kept(first)
     assert mark.geometry is not None
     assert near(mark.geometry["rings"][0], [100, 80, 200, 40, 300, 80, 340, 280, 100, 240])
-    screenshots(page, "label-polygon")
+    board.screenshots("label-polygon")
     page.keyboard.down("Alt")
     board.click(300, 80)  # and take one away
     page.keyboard.up("Alt")
@@ -124,7 +124,7 @@ def test_a_mask_is_painted_and_erased(page: Page, studio: Studio, tmp_path: Path
     board.saved()
     [grown] = board.kept(first)
     assert grown.geometry is not None
-    screenshots(page, "label-mask")
+    board.screenshots("label-mask")
     board.press("e")
     board.drag((200, 120), (200, 180))
     board.saved()
@@ -162,7 +162,7 @@ def test_the_whole_of_it_by_keys_alone(page: Page, studio: Studio, tmp_path: Pat
     assert near(after.geometry["box"], [one + by for one, by in zip(before.geometry["box"], [1, 10, 2, 10], strict=True)], 0.02)
     board.press("?")
     expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
-    screenshots(page, "label-help")
+    board.screenshots("label-help")
     board.press("Escape", "Enter")
     expect(page.locator(".board .place")).to_have_text("2 of 3")
     board.press("c")
@@ -225,7 +225,7 @@ def test_two_people_at_one_picture_are_told(new_page, studio: Studio, tmp_path: 
     panel.get_by_role("button", name="Show theirs (1)").click()
     expect(panel.get_by_role("button", name="Show theirs (1)")).to_have_attribute("aria-pressed", "true")
     if choice == "keep-both":
-        screenshots(ours.page, "label-conflict")
+        ours.screenshots("label-conflict")
     ours.page.locator(f".board .{choice}").click()
     expect(panel).to_be_hidden()
     ours.saved()
@@ -242,7 +242,7 @@ def test_suggested_shapes_wait_for_a_person(page: Page, studio: Studio, tmp_path
         marks.propose(first, proposed)
     board = Board(page, studio, project)
     expect(page.locator(".board .marks .words").first).to_contain_text("suggested 93 %")
-    screenshots(page, "label-suggested")
+    board.screenshots("label-suggested")
     board.press("Enter")
     expect(page.locator(".board .said")).to_contain_text("2 suggestions are open")
     expect(page.locator(".board .place")).to_have_text("1 of 3")
