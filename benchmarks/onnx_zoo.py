@@ -3,7 +3,7 @@
 Each architecture (torchvision, timm, transformers where installed; random weights, BatchNorm with random statistics) is
 exported in several ways: the older exporter and the newer, fixed and free batch, opsets 11 to 21, float32 and float16.
 Every file goes through the same door as a user's: checked in a child process, imported, cut, run, trained a step, written back.
-Files that no exporter of ours made (those that travel inside packages) can be added with --files.
+Other files can be added with --files; those that travel inside packages are `benchmarks.onnx_packaged`'s.
 
     python -m benchmarks.onnx_zoo [--limit N] [--only NAME] [--ways ts,free,dynamo,half] [--json FILE] [--files FILE ...]
 
@@ -14,17 +14,13 @@ gradient reaches every weight, whether one optimiser step lowers the loss, wheth
 from __future__ import annotations
 
 import argparse
-import contextlib
 import gc
-import importlib.util
-import io
 import json
 import logging
 import os
 import shutil
 import tempfile
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -36,125 +32,8 @@ from onnx import numpy_helper
 from timm.layers import set_fused_attn
 from torch import nn
 
-TORCHVISION = [
-    "alexnet",
-    "vgg11_bn",
-    "resnet18",
-    "resnet50",
-    "resnext50_32x4d",
-    "wide_resnet50_2",
-    "squeezenet1_0",
-    "squeezenet1_1",
-    "densenet121",
-    "googlenet",
-    "inception_v3",
-    "mnasnet0_5",
-    "mobilenet_v2",
-    "mobilenet_v3_small",
-    "mobilenet_v3_large",
-    "shufflenet_v2_x0_5",
-    "efficientnet_b0",
-    "efficientnet_v2_s",
-    "regnet_y_400mf",
-    "regnet_x_400mf",
-    "convnext_tiny",
-    "vit_b_32",
-    "swin_t",
-    "swin_v2_t",
-    "maxvit_t",
-]
-TORCHVISION_DENSE = ["fcn_resnet50", "deeplabv3_mobilenet_v3_large", "lraspp_mobilenet_v3_large"]
-TIMM = [
-    "resnet10t",
-    "resnet26d",
-    "resnetv2_50",
-    "seresnet50",
-    "ecaresnet26t",
-    "res2net50_26w_4s",
-    "gernet_s",
-    "regnetz_b16",
-    "tf_efficientnet_lite0",
-    "efficientnet_b0",
-    "mobilenetv3_small_100",
-    "mobilenetv4_conv_small",
-    "fbnetc_100",
-    "mixnet_s",
-    "ghostnet_100",
-    "ghostnetv2_100",
-    "hardcorenas_a",
-    "tinynet_e",
-    "rexnet_100",
-    "dla34",
-    "dpn68",
-    "hrnet_w18_small",
-    "selecsls42",
-    "vovnet39a",
-    "darknet53",
-    "cspresnet50",
-    "repvgg_a0",
-    "mobileone_s0",
-    "convnext_atto",
-    "convnextv2_atto",
-    "convmixer_768_32",
-    "nfnet_f0",
-    "inception_next_tiny",
-    "vit_tiny_patch16_224",
-    "deit_tiny_patch16_224",
-    "deit3_small_patch16_224",
-    "beit_base_patch16_224",
-    "cait_xxs24_224",
-    "xcit_nano_12_p16_224",
-    "swin_tiny_patch4_window7_224",
-    "swinv2_cr_tiny_224",
-    "pvt_v2_b0",
-    "twins_pcpvt_small",
-    "poolformer_s12",
-    "poolformerv2_s12",
-    "caformer_s18",
-    "efficientformer_l1",
-    "mobilevit_xxs",
-    "mobilevitv2_050",
-    "edgenext_xx_small",
-    "coat_lite_tiny",
-    "crossvit_tiny_240",
-    "levit_128s",
-    "mixer_s32_224",
-    "gmlp_s16_224",
-    "resmlp_12_224",
-    "visformer_tiny",
-    "volo_d1_224",
-    "focalnet_tiny_srf",
-    "davit_tiny",
-    "fastvit_t8",
-    "repvit_m0_9",
-    "tiny_vit_5m_224",
-    "efficientvit_b0",
-    "hgnet_tiny",
-    "starnet_s1",
-    "eva02_tiny_patch14_224",
-]
-TEXT_AND_AUDIO = {
-    "bert": ("BertModel", "BertConfig"),
-    "distilbert": ("DistilBertModel", "DistilBertConfig"),
-    "roberta": ("RobertaModel", "RobertaConfig"),
-    "electra": ("ElectraModel", "ElectraConfig"),
-    "wav2vec2": ("Wav2Vec2Model", "Wav2Vec2Config"),
-    "hubert": ("HubertModel", "HubertConfig"),
-}
-"""Encoders of transformers, built small from their configuration; none is downloaded."""
+from benchmarks.onnx_zoo_networks import OPSETS, WAYS, architectures, export, shake
 
-FIXED_SIZES = {
-    "alexnet": 224,
-    "inception_v3": 299,
-    "maxvit_t": 224,
-    "crossvit_tiny_240": 240,
-    "nfnet_f0": 96,
-    "squeezenet1_0": 96,
-    "squeezenet1_1": 96,
-    "levit_128s": 224,
-}
-WAYS = ("ts", "free", "dynamo", "half")
-OPSETS = {"ts": (11, 13, 14, 16, 17), "free": (12, 15, 17, 18, 20), "dynamo": (18, 20, 21, 23), "half": (13, 17)}
 PARITY, PARITY_HALF, REEXPORT = 1e-4, 5e-3, 1e-3
 """Files of half precision compute with three digits themselves."""
 
@@ -176,99 +55,6 @@ class Row:
     cut: str = ""
     seconds: float = 0.0
     fault: str = ""
-
-
-class OneOutput(nn.Module):
-    """Gives out the one tensor a dense torchvision or transformers model is used for."""
-
-    def __init__(self, inner: nn.Module, key: str) -> None:
-        super().__init__()
-        self.inner, self.key = inner, key
-
-    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-        """Return the tensor."""
-        result = self.inner(*inputs)
-        return result[self.key] if isinstance(result, dict) else result[0]
-
-
-def architectures() -> Iterator[tuple[str, Callable[[], tuple[nn.Module, tuple[torch.Tensor, ...]]]]]:
-    """Yield names and what builds each network with its example input."""
-    import torchvision
-
-    for name in TORCHVISION:
-        extra = {"aux_logits": False} if name in ("googlenet", "inception_v3") else {}
-        yield (
-            f"torchvision/{name}",
-            lambda name=name, extra=extra: (getattr(torchvision.models, name)(weights=None, **extra), pictures(name, 96 if "vit" not in name else 224)),
-        )
-    for name in TORCHVISION_DENSE:
-        make = getattr(torchvision.models.segmentation, name)
-        yield f"torchvision/{name}", lambda make=make, name=name: (OneOutput(make(weights=None, weights_backbone=None), "out"), pictures(name, 96))
-    yield from ((f"timm/{name}", lambda name=name: of_timm(name)) for name in TIMM)
-    if importlib.util.find_spec("transformers"):
-        yield from ((f"transformers/{name}", lambda name=name: of_transformers(name)) for name in TEXT_AND_AUDIO)
-
-
-def pictures(name: str, size: int) -> tuple[torch.Tensor, ...]:
-    """Return a random picture of the size a network takes."""
-    size = FIXED_SIZES.get(name, size)
-    return (torch.randn(1, 3, size, size),)
-
-
-def of_timm(name: str) -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
-    """Build a timm network and its example."""
-    import timm
-
-    config = timm.models.get_pretrained_cfg(name)
-    fixed = config is not None and config.fixed_input_size
-    size = config.input_size[-1] if fixed and config is not None else FIXED_SIZES.get(name, 96)
-    return timm.create_model(name, num_classes=50), (torch.randn(1, 3, size, size),)
-
-
-def of_transformers(name: str) -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
-    """Build a small encoder of transformers and its example."""
-    import transformers
-
-    model, config = (getattr(transformers, part) for part in TEXT_AND_AUDIO[name])
-    small = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128, "attn_implementation": "eager"}
-    if name == "distilbert":
-        small = {"dim": 64, "n_layers": 2, "n_heads": 4, "hidden_dim": 128, "attn_implementation": "eager"}
-    network = OneOutput(model(config(**small)), "last_hidden_state")
-    if name in ("wav2vec2", "hubert"):
-        return network, (torch.randn(1, 8000),)
-    return network, (torch.randint(3, 1000, (1, 16)), torch.ones(1, 16, dtype=torch.int64))
-
-
-def shake(module: nn.Module) -> None:
-    """Give normalisation layers values a trained network could have."""
-    torch.manual_seed(0)
-    for part in module.modules():
-        if isinstance(part, nn.modules.batchnorm._BatchNorm):
-            for value, low, high in ((part.weight, 0.5, 1.5), (part.running_var, 0.5, 1.5), (part.bias, -0.1, 0.1), (part.running_mean, -0.1, 0.1)):
-                if value is not None:
-                    nn.init.uniform_(value, low, high)
-    for weight in module.parameters():  # scales that start at nothing let no gradient through, here or natively
-        if not bool(weight.detach().any()):
-            nn.init.normal_(weight, std=0.02)
-
-
-def export(module: nn.Module, inputs: tuple[torch.Tensor, ...], way: str, opset: int, path: Path) -> None:
-    """Write one file."""
-    module = module.eval()
-    names = [f"input{i}" if len(inputs) > 1 else "input" for i in range(len(inputs))]
-    if way == "half":
-        module, inputs = module.half(), tuple(item.half() if item.is_floating_point() else item for item in inputs)
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()), torch.no_grad():
-        warnings.simplefilter("ignore")
-        if way == "dynamo":
-            twice = tuple(torch.cat([item, item]) for item in inputs)
-            shapes = tuple({0: torch.export.Dim("batch")} for _ in inputs)
-            if isinstance(module, OneOutput):
-                shapes = (shapes,)
-            torch.onnx.export(module, twice, path, dynamo=True, external_data=False, opset_version=opset, dynamic_shapes=shapes, verbose=False)
-            return
-        axes = {name: {0: "batch"} for name in [*names, "output"]} if way == "free" else None
-        torch.onnx.export(module, inputs, path, dynamo=False, opset_version=opset, input_names=names, output_names=["output"], dynamic_axes=axes)
 
 
 def examine(path: Path, row: Row) -> None:
@@ -354,7 +140,7 @@ def learn_anything(found: Any, row: Row) -> None:
 
     model = found.model
     module = ImportedGraph(model)
-    arrays = example(inputs_of(model), batch=2)
+    arrays = example(inputs_of(model), batch=2, size=found.about["example_size"])
     inputs = [from_numpy(item) for item in arrays]
     torch.manual_seed(0)
 
@@ -399,18 +185,6 @@ def attempt(row: Row, make: Callable[[Path], None]) -> Row:
     row.seconds = round(time.perf_counter() - began, 1)
     gc.collect()
     return row
-
-
-def packaged() -> list[Path]:
-    """ONNX files that travel inside installed packages, the light graphs of onnx's own tests among them."""
-    roots = {
-        Path(spec.submodule_search_locations[0])
-        for name in ("onnx", "rapidocr_onnxruntime", "rembg", "silero_vad")
-        if (spec := importlib.util.find_spec(name)) and spec.submodule_search_locations
-    }
-    return sorted(
-        file for root in roots for pattern in ("backend/test/data/light/*.onnx", "models/*.onnx", "*.onnx", "data/*.onnx") for file in root.glob(pattern)
-    )
 
 
 def shown(row: Row) -> str:
@@ -458,7 +232,7 @@ def main() -> None:
     parser.add_argument("--ways", default=",".join(WAYS), help="how to export: " + ", ".join(WAYS))
     parser.add_argument("--json", type=Path, help="append each result here, and skip those that are in it already")
     parser.add_argument("--files", nargs="*", type=Path, default=[], help="ONNX files to examine as well")
-    parser.add_argument("--packaged", action="store_true", help="also the files inside installed packages")
+    parser.add_argument("--seconds", type=float, default=0.0, help="stop after so long; with --json the next call goes on from there")
     parser.add_argument("--none", action="store_true", help="no architectures, only files")
     arguments = parser.parse_args()
     logging.disable(logging.CRITICAL)
@@ -474,11 +248,15 @@ def main() -> None:
             with arguments.json.open("a") as file:
                 file.write(json.dumps(asdict(row)) + "\n")
 
+    until = time.monotonic() + (arguments.seconds or float("inf"))
     print(f"{'network':42}{'way':8}{'opset':>5}  {'path':13}{'parity':>8}{'grad':>6}{'step':>6}{'again':>8}{'s':>7}")
     chosen = [] if arguments.none else [item for item in architectures() if arguments.only in item[0]]
-    for index, (name, build) in enumerate(chosen[: arguments.limit or None]):
-        for way in arguments.ways.split(","):
-            if (name, way) in done:
+    ways = arguments.ways.split(",")
+    chosen = chosen[: arguments.limit or None]
+    for shift in range(len(ways)):  # every network one way, then every network the next: a run that is cut short has seen them all
+        for index, (name, build) in enumerate(chosen):
+            way = ways[(index + shift) % len(ways)]
+            if (name, way) in done or time.monotonic() > until:
                 continue
             opset = OPSETS[way][index % len(OPSETS[way])]
 
@@ -493,7 +271,7 @@ def main() -> None:
                     export(module, inputs, way, max(OPSETS["free"]), file)
 
             keep(attempt(Row(name, way, opset), make))
-    for file in [*arguments.files, *(packaged() if arguments.packaged else [])]:
+    for file in arguments.files:
         if (file.name, "file") not in done:
             keep(attempt(Row(file.name, "file"), lambda target, file=file: shutil.copyfile(file, target)))
     print("\n" + "\n".join(totals(rows)))

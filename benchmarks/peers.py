@@ -1,6 +1,6 @@
 """Training speed and memory against the peers: ultralytics classify, fastai and a torchvision reference loop.
 
-    python -m benchmarks.peers [--quick] [--json] [--models resnet18 ...]
+    python -m benchmarks.peers [--quick] [--json] [--models resnet18 ...] [--pictures 160 --epochs 3 --rounds 1]
 
 Peers get an environment of their own, .bench-env, made here with pip, which shares Graft's torch, torchvision and timm, so that all compute with the
 same kernels. Every one trains the same architecture from random weights on the same photographs, 224 px, batch 32, with its own defaults for the rest
@@ -25,6 +25,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks import photographs
+from benchmarks.quietness import Others
 
 PEERS = ("graft", "torchvision", "fastai", "ultralytics")
 MODELS = {"resnet18": "resnet18", "mobilenetv3_small_100": "mobilenet_v3_small", "efficientnet_lite0": "tf_efficientnet_lite0"}
@@ -156,10 +157,9 @@ def by_graft(data: Path, name: str, epochs: int) -> list[float]:
             speeds.append(state["steps"] * _BATCH / (state["stepped"] - state["began"]))
             state.update(began=now, steps=0)
 
-    (data / "run").mkdir(exist_ok=True)
-    session.train(
-        recipe=recipe, manifest=manifest, start=catalogue.resolve(name), files=session.Files(data / "run"), emit=emit, wish=lambda: None, pressed_t=time.time()
-    )
+    with tempfile.TemporaryDirectory() as folder:  # one that held an earlier run would be gone on with
+        files, start = session.Files(Path(folder)), catalogue.resolve(name)
+        session.train(recipe=recipe, manifest=manifest, start=start, files=files, emit=emit, wish=lambda: None, pressed_t=time.time())
     return speeds
 
 
@@ -199,17 +199,19 @@ def child(peer: str, model: str, data: Path, epochs: int) -> dict[str, Any]:
     name = model if peer == "graft" else MODELS[model]
     command = [python, "-m", "benchmarks.peers", "--child", peer, name, str(data), str(epochs)]
     environ = runs.worker_environment() if peer == "graft" else {**os.environ, "YOLO_OFFLINE": "true", "YOLO_CONFIG_DIR": str(data / "config")}
+    others = Others()
     process = subprocess.Popen(command, cwd=_REPOSITORY, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     peak = Peak(process.pid)
     out, errors = process.communicate()
     if process.returncode:
         return {"peer": peer, "model": model, "error": errors.strip().splitlines()[-1][:200] if errors.strip() else "failed"}
     speeds = json.loads(out.strip().splitlines()[-1])
-    return {"peer": peer, "model": model, "images_per_s": round(median(speeds[1:] or speeds), 1), "first": round(speeds[0], 1), "peak_mb": round(peak.mb)}
+    speed = round(median(speeds[1:] or speeds), 1)
+    return {"peer": peer, "model": model, "images_per_s": speed, "first": round(speeds[0], 1), "peak_mb": round(peak.mb), "others": round(others.took(), 2)}
 
 
-def laid_out(folder: Path, quick: bool) -> Path:
-    """Unpack the photographs as peers want them, train/ and val/, and as Graft does, with its manifest."""
+def laid_out(folder: Path, most: int | None) -> Path:
+    """Unpack the photographs as peers want them, train/ and val/, and as Graft does, with its manifest; at most so many of each split."""
     raw, data = folder / "raw", folder / "data"
     zipfile.ZipFile(photographs.archive()).extractall(raw)
     for theirs, ours in (("train", "train"), ("validation", "val")):
@@ -217,12 +219,12 @@ def laid_out(folder: Path, quick: bool) -> Path:
             target = data / ours / path.parent.name / path.name
             target.parent.mkdir(parents=True, exist_ok=True)
             path.rename(target)
-    if quick:
+    _, manifest = photographs.project(most)
+    if most is not None:
         for split in ("train", "val"):
-            for number, path in enumerate(sorted((data / split).rglob("*.jpg"))):
-                if number % 5:
-                    path.unlink()
-    _, manifest = photographs.project(120 if quick else None)
+            paths = sorted((data / split).rglob("*.jpg"))
+            for path in set(paths) - set(paths[:: max(1, len(paths) // most)][:most]):
+                path.unlink()
     (data / "manifest.json").write_text(json.dumps(manifest))
     return data
 
@@ -236,16 +238,18 @@ def main() -> int:
     parser.add_argument("--models", nargs="+", default=list(MODELS), choices=list(MODELS))
     parser.add_argument("--peers", nargs="+", default=list(PEERS), choices=PEERS)
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--quick", action="store_true", help="a fifth of the pictures, two epochs, one round: does it run?")
+    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--pictures", type=int, help="at most so many of each split; by default all")
+    parser.add_argument("--quick", action="store_true", help="120 pictures, two epochs, one round: does it run?")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     rows: list[dict[str, Any]] = []
     with photographs.workspace_of_its_own(), tempfile.TemporaryDirectory() as folder:
-        data = laid_out(Path(folder), given.quick)
+        data = laid_out(Path(folder), 120 if given.quick else given.pictures)
         for _ in range(1 if given.quick else given.rounds):
             for model in given.models:
                 for peer in given.peers:
-                    rows.append(child(peer, model, data, 2 if given.quick else 4))
+                    rows.append(child(peer, model, data, 2 if given.quick else given.epochs))
                     print(rows[-1], file=sys.stderr, flush=True)
     found, met = summary(rows)
     if given.json:

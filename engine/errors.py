@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["StudioError"]
+__all__ = ["ConflictError", "StudioError"]
 
 
 class StudioError(Exception):
@@ -26,3 +26,11 @@ class StudioError(Exception):
     def __reduce__(self) -> tuple[type[StudioError], tuple[str, str]]:
         """Survive a process boundary: the default would pass one argument to a constructor of two."""
         return StudioError, (self.problem, self.remedy)
+
+
+class ConflictError(StudioError):
+    """Somebody else changed the same thing first, so nothing was written: look at what is there now, then decide again."""
+
+    def __reduce__(self) -> tuple[type[ConflictError], tuple[str, str]]:
+        """Survive a process boundary as what it is."""
+        return ConflictError, (self.problem, self.remedy)

@@ -14,7 +14,20 @@ from engine.errors import StudioError
 from engine.recipe import Recipe
 from engine.work import LastWord, Work
 
-__all__ = ["check", "device_wanted", "download", "estimate", "export", "has_something_to_keep", "import_pictures", "step_reached", "train", "xray"]
+__all__ = [
+    "check",
+    "device_wanted",
+    "download",
+    "estimate",
+    "export",
+    "export_data",
+    "has_something_to_keep",
+    "import_pictures",
+    "step_reached",
+    "suggest",
+    "train",
+    "xray",
+]
 
 
 def device_wanted(job: Work) -> str:
@@ -53,7 +66,7 @@ def train(job: Work) -> LastWord:
     outcome = session.train(
         recipe=recipe,
         manifest=workspace.read_json(run.path("version.json")),
-        start=catalogue.resolve(recipe.start),
+        start=catalogue.resolve(recipe.start, recipe.task),
         files=session.Files(run.folder),
         emit=job.emit,
         wish=job.wish,
@@ -85,7 +98,7 @@ def estimate(job: Work) -> LastWord:
 
     recipe = Recipe.model_validate(job.request["recipe"])
     manifest = versions.freeze(job.request["project_id"])
-    found = session.estimate(recipe=recipe, manifest=manifest, start=catalogue.resolve(recipe.start), emit=job.emit, wish=job.wish)
+    found = session.estimate(recipe=recipe, manifest=manifest, start=catalogue.resolve(recipe.start, recipe.task), emit=job.emit, wish=job.wish)
     return job.finished(found) if found else job.left()
 
 
@@ -99,6 +112,7 @@ def import_pictures(job: Work) -> LastWord:
             asked["project_id"],
             Path(asked["path"]),
             in_place=asked.get("in_place"),
+            mapping=asked.get("mapping"),
             report=job.progress,
             should_stop=job.should_stop,
         )
@@ -107,6 +121,21 @@ def import_pictures(job: Work) -> LastWord:
             return job.left()
         raise
     return job.finished(dataclasses.asdict(found))
+
+
+def export_data(job: Work) -> LastWord:
+    """Write a project's pictures and labels to a zip in the job's own folder."""
+    from engine.data import export
+
+    asked = job.request
+    into = job.run.path(asked["name"])
+    try:
+        made = export.export(asked["project_id"], asked["format"], into, pictures=asked["pictures"], report=job.progress, should_stop=job.should_stop)
+    except StudioError:
+        if job.should_stop():
+            return job.left()
+        raise
+    return job.finished({"file": into.relative_to(workspace.home()).as_posix(), **dataclasses.asdict(made)})
 
 
 def download(job: Work) -> LastWord:
@@ -123,6 +152,14 @@ def export(job: Work) -> LastWord:
 
     result = run_export(job.request, job.emit, job.should_stop, job.run.folder)
     return job.finished(result) if result else job.left()
+
+
+def suggest(job: Work) -> LastWord:
+    """Propose classes for a project's pictures without one."""
+    from engine.training import probe
+
+    found = probe.suggest(job.request["project_id"], job.emit, job.should_stop)
+    return job.finished(found) if found else job.left()
 
 
 def xray(job: Work) -> LastWord:

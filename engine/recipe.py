@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 
 from engine.errors import StudioError
 
-__all__ = ["GROUPS", "PRESETS", "Preset", "Recipe", "Setting", "differing", "recipe_from", "setting", "settings"]
+__all__ = ["DRAWN", "GROUPS", "PRESETS", "Preset", "Recipe", "Setting", "differing", "recipe_from", "setting", "settings", "usual"]
 
 Level = Literal["basic", "expert", "hidden"]
 
@@ -41,6 +41,10 @@ def setting(
     extra: dict[str, Any] = {"group": group, "level": level, "unit": unit, "scale": scale, "step": step, "tasks": list(tasks)}
     return Field(default, title=title, description=help, ge=ge, le=le, allow_inf_nan=False if isinstance(default, float) else None, json_schema_extra=extra)
 
+
+SORTING = ("image-classification",)
+DRAWN = ("object-detection", "semantic-segmentation", "instance-segmentation")
+"""Tasks that learn from shapes drawn in pictures."""
 
 GROUPS = {
     "run": "The run",
@@ -143,6 +147,7 @@ class Recipe(BaseModel):
         title="Dropout",
         help="Share of features switched off at random in the new last layers while training, against learning by heart.",
         group="model",
+        tasks=SORTING,
         ge=0.0,
         le=0.9,
         step=0.05,
@@ -201,6 +206,7 @@ class Recipe(BaseModel):
         title="Label smoothing",
         help="Share of certainty taken from the given label and spread over the others; helps where labels are noisy.",
         group="learning",
+        tasks=SORTING,
         ge=0.0,
         le=0.5,
         step=0.01,
@@ -252,6 +258,7 @@ class Recipe(BaseModel):
         title="Smallest crop",
         help="Each time a picture is shown, a random part of at least this share of its area is cut out. 1 shows it whole.",
         group="pictures",
+        tasks=SORTING,
         ge=0.05,
         le=1.0,
         step=0.05,
@@ -266,6 +273,7 @@ class Recipe(BaseModel):
         title="Random erasing",
         help="Share of pictures in which a random rectangle is blanked out, so that the model does not lean on one detail.",
         group="pictures",
+        tasks=SORTING,
         ge=0.0,
         le=1.0,
         step=0.05,
@@ -275,6 +283,7 @@ class Recipe(BaseModel):
         title="Mixup",
         help="Blend pairs of pictures and their labels; the number is the Beta distribution's parameter. 0 switches it off, 0.2 is usual.",
         group="pictures",
+        tasks=SORTING,
         ge=0.0,
         le=10.0,
         step=0.05,
@@ -284,8 +293,49 @@ class Recipe(BaseModel):
         title="CutMix",
         help="Paste a piece of one picture into another and mix their labels; Beta parameter. 0 switches it off, 1 is usual.",
         group="pictures",
+        tasks=SORTING,
         ge=0.0,
         le=10.0,
+        step=0.05,
+    )
+    scale_min: float = setting(
+        0.6,
+        title="Smallest zoom",
+        help="Each time a picture is shown, it is made smaller by down to this factor, so that near and far things are learnt alike.",
+        group="pictures",
+        tasks=DRAWN,
+        ge=0.1,
+        le=1.0,
+        step=0.05,
+    )
+    scale_max: float = setting(
+        1.6,
+        title="Largest zoom",
+        help="Each time a picture is shown, it is made larger by up to this factor, and a part of it is seen.",
+        group="pictures",
+        tasks=DRAWN,
+        ge=1.0,
+        le=4.0,
+        step=0.05,
+    )
+    mosaic: float = setting(
+        0.0,
+        title="Mosaic",
+        help="Share of pictures put together of four at half their size: more and smaller things at once. Helps with few pictures and small things.",
+        group="pictures",
+        tasks=("object-detection", "instance-segmentation"),
+        ge=0.0,
+        le=1.0,
+        step=0.05,
+    )
+    copy_paste: float = setting(
+        0.0,
+        title="Copy and paste",
+        help="Share of pictures into which things cut out of another picture are pasted.",
+        group="pictures",
+        tasks=("instance-segmentation",),
+        ge=0.0,
+        le=1.0,
         step=0.05,
     )
 
@@ -326,6 +376,33 @@ PRESETS: dict[str, Preset] = {
         {"epochs": 30, "ema": 0.995, "mixup": 0.2, "erase": 0.2, "patience": 10},
     ),
 }
+
+
+_USUAL: dict[str, dict[str, dict[str, Any]]] = {
+    task: {
+        "": {"start": start, "rotate_degrees": 0.0, "lr_backbone": 3e-4, "weight_decay": 0.05, "ema": 0.995, "epochs": 30, **more},
+        "quick": {"ema": 0.0},
+        "best": {"epochs": 80, "mixup": 0.0, "erase": 0.0, "patience": 25, "ema": 0.998, **best},
+    }
+    for task, start, more, best in (
+        ("object-detection", "fcos/efficientnet_lite0", {}, {"mosaic": 0.3}),
+        ("semantic-segmentation", "unet/efficientnet_lite0", {}, {}),
+        ("instance-segmentation", "mask_rcnn/efficientnet_lite0", {"copy_paste": 0.3}, {"mosaic": 0.3, "copy_paste": 0.5}),
+    )
+}
+"""What other tasks usually set where it differs from the defaults and presets above: for each preset ('' for all of them)."""
+
+
+def usual(task: str, preset: str) -> dict[str, Any]:
+    """Return the value that each setting has for a task and a goal before the user changes anything.
+
+    Raises:
+        StudioError: if there is no such preset.
+    """
+    if preset not in PRESETS:
+        raise StudioError(f"there is no preset '{preset}'", f"Choose one of {', '.join(PRESETS)}.")
+    own = _USUAL.get(task, {})
+    return {**{row.key: row.default for row in _SETTINGS}, **own.get("", {}), **PRESETS[preset].values, **own.get(preset, {}), "task": task, "preset": preset}
 
 
 @dataclass(frozen=True)
@@ -394,14 +471,13 @@ def recipe_from(values: Mapping[str, Any], *, preset: str | None = None) -> Reci
         StudioError: if a key is unknown (the nearest one is named) or a value is out of its type or bounds.
     """
     chosen = preset or str(values.get("preset", "balanced"))
-    if chosen not in PRESETS:
-        raise StudioError(f"there is no preset '{chosen}'", f"Choose one of {', '.join(PRESETS)}.")
+    before = usual(str(values.get("task", SORTING[0])), chosen)
     for key in values:
         if key not in Recipe.model_fields:
             near = difflib.get_close_matches(key, Recipe.model_fields, n=1, cutoff=0.0)[0]
             raise StudioError(f"there is no setting '{key}'", f"The nearest is '{near}': {Recipe.model_fields[near].description}")
     try:
-        return Recipe.model_validate({**PRESETS[chosen].values, **values, "preset": chosen})
+        return Recipe.model_validate({**before, **values, "preset": chosen})
     except ValidationError as error:
         raise _explained(error) from error
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -33,6 +34,7 @@ from engine.recipe import Recipe
 __all__ = [
     "Run",
     "State",
+    "by_version",
     "create_job",
     "create_run",
     "delete",
@@ -92,6 +94,20 @@ class Run:
     def events_path(self) -> Path:
         """The run's event file."""
         return self.folder / "events.jsonl"
+
+
+def by_version(project_id: str) -> dict[str, list[Run]]:
+    """Return a project's runs by the id of the data-set version they use, newest first. Reads the beginnings of manifests: each may have 30 MB."""
+    found: dict[str, list[Run]] = {}
+    for run in list_runs(project_id):
+        try:
+            with run.path("version.json").open("rb") as file:
+                named = re.search(rb'"id": "([0-9a-f]{64})"', file.read(200))
+        except OSError:
+            continue
+        if named:
+            found.setdefault(named[1].decode(), []).append(run)
+    return found
 
 
 def runs_folder(project_id: str) -> Path:

@@ -44,8 +44,10 @@ JOBS = {
     "estimate": Job(jobs.estimate, on_device=True),
     "import": Job(jobs.import_pictures, on_device=False),
     "export": Job(jobs.export, on_device=False),
+    "data-export": Job(jobs.export_data, on_device=False),
     "download": Job(jobs.download, on_device=False),
     "check": Job(jobs.check, on_device=False),  # only a part of it needs the device, and waits for it there
+    "suggest": Job(jobs.suggest, on_device=False),
     "xray": Job(jobs.xray, on_device=False),
 }
 

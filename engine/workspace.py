@@ -24,7 +24,7 @@ from engine.errors import StudioError
 _UMASK = os.umask(0)
 os.umask(_UMASK)  # the mask can only be read by setting it; at import no other thread writes yet
 
-__all__ = ["cache", "disk_error", "home", "locks_folder", "project_folder", "read_json", "replacing", "uploads", "write_bytes", "write_json"]
+__all__ = ["cache", "disk_error", "home", "locks_folder", "project_folder", "read_json", "replacing", "sync_folder", "uploads", "write_bytes", "write_json"]
 
 
 def home() -> Path:
@@ -89,7 +89,7 @@ def replacing(path: Path) -> Iterator[Path]:
         with beside.open("rb+") as file:
             os.fsync(file.fileno())
         beside.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise disk_error(error, path) from error
     finally:
@@ -108,7 +108,8 @@ def disk_error(error: OSError, path: Path) -> Exception:
     return error
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Flush a folder itself to the disk: the names of the files in it."""
     if os.name == "nt":  # a folder cannot be opened there, and NTFS journals the rename itself
         return
     descriptor = os.open(folder, os.O_RDONLY)

@@ -7,37 +7,41 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from engine.data.marks import TASK_KINDS
 from engine.data.projects import Project
 from engine.evaluation.compare import Comparison, compare
 from engine.evaluation.curves import curves
 from engine.recipe import settings
 from engine.runs import Run
+from engine.tasks import TASKS
 from pages.parts import charts
 from pages.parts import state as ui
+from pages.parts.answers import answer_url, answers_dialog, balanced
 from pages.parts.picture_wall import Tile, picture_wall
 from pages.parts.run_picker import MOST_LISTED, finished_runs, label_of, summary
+from pages.parts.scores import metric_title
 from pages.parts.why import why_dialog
 from pages.parts.wording import duration, percent, share_range
 
 MOST_RUNS = 8
 CURVES = {
-    "val_accuracy": ("Accuracy on validation pictures", True),
-    "val_loss": ("Loss on validation pictures", False),
     "loss": ("Loss at each step", False),
     "train_loss": ("Loss on training pictures", False),
     "learning_rate": ("Learning rate", False),
     "images_per_s": ("Pictures per second", False),
 }
+FIGURE_HELP = {"macro_f1": "Every class counts the same.", "ece": "By how much its stated certainty is off."}
+CLASS_FIGURES = {"f1": "F1", "iou": "IoU"}
 PER_WALL = 18
 
 
 def main() -> None:
     ui.stepper("Compare")
-    st.title("Compare")
     project = ui.current_project()
     if project is None:
         ui.no_project("Compare")
         return
+    st.title("Compare")
     candidates = finished_runs(project.id)
     if len(candidates) < 2:
         words = "One run has finished; train another with a different goal or setting." if candidates else "Train two runs with different goals or settings."
@@ -53,7 +57,7 @@ def main() -> None:
     _board(found)
     overlaid, settings_tab, by_class, pictures = st.tabs(["Curves", "What was set differently", "By class", "Where they disagree"])
     with overlaid:
-        _curves([run for run in chosen if run.id in names], names)
+        _curves([run for run in chosen if run.id in names], names, _curve_titles(found.task))
     with settings_tab:
         _settings(found, names)
     with by_class:
@@ -99,7 +103,8 @@ def _verdict(found: Comparison) -> None:
     with st.container(border=True):
         st.markdown(
             f"**{found.verdict}**",
-            help="A paired test (exact McNemar, corrected for comparing several runs): only pictures count that one run gets right and the other wrong.",
+            help="A paired test on the same pictures, corrected for comparing several runs: exact McNemar where an answer is right or wrong, "
+            "random sign flips where it is better or worse.",
         )
         for note in found.notes:
             st.caption(f":material/info: {note}")
@@ -108,46 +113,50 @@ def _verdict(found: Comparison) -> None:
 
 
 def _board(found: Comparison) -> None:
-    names = _names(found)
+    names, title = _names(found), metric_title(found.task)
+    others = {key: words for key, words in TASKS[found.task].metric_titles.items() if key != TASKS[found.task].metric}
     table = pd.DataFrame(
         {
             "Run": names[row.run_id],
-            "Accuracy": row.accuracy,
-            "Likely between": share_range(*row.interval),
-            "Macro F1": row.macro_f1,
-            "Loss": row.loss,
-            "Calibration error": row.ece,
+            title: row.score,
+            "Likely between": share_range(*row.interval) if row.interval else "–",
+            **{words: row.figures.get(key) for key, words in others.items()},
             "Took": duration(row.seconds),
             "Starts from": row.start,
             "Tested on": f"{row.n:,} {row.split} pictures",
         }
         for row in found.leaderboard
     )
-    share = st.column_config.ProgressColumn
+    shares = {words: st.column_config.NumberColumn(format="percent", help=FIGURE_HELP.get(key)) for key, words in others.items() if key != "loss"}
     st.dataframe(
         table,
         hide_index=True,
         column_config={
-            "Accuracy": share(format="percent", min_value=0, max_value=1),
-            "Likely between": st.column_config.TextColumn(help="95 % interval of the accuracy on new pictures of the same kind."),
-            "Macro F1": st.column_config.NumberColumn(format="percent", help="Every class counts the same."),
+            title: st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1),
+            "Likely between": st.column_config.TextColumn(help=f"95 % interval of the {title} on new pictures of the same kind."),
             "Loss": st.column_config.NumberColumn(format="%.3f"),
-            "Calibration error": st.column_config.NumberColumn(format="percent", help="By how much its stated certainty is off."),
+            **shares,
         },
     )
 
 
-def _curves(chosen: list[Run], names: dict[str, str]) -> None:
+def _curve_titles(task: str) -> dict[str, tuple[str, bool]]:
+    """Return the curves that can be overlaid: name -> title and whether it is a share."""
+    figures = {f"val_{key}": (f"{words} on validation pictures", key != "loss") for key, words in TASKS[task].metric_titles.items()}
+    return {f"val_{TASKS[task].metric}": figures[f"val_{TASKS[task].metric}"], **figures, **CURVES}
+
+
+def _curves(chosen: list[Run], names: dict[str, str], titles: dict[str, tuple[str, bool]]) -> None:
     drawn = {run.id: curves(run) for run in chosen}
-    offered = [key for key in CURVES if any(key in curve for curve in drawn.values())]
+    offered = [key for key in titles if any(key in curve for curve in drawn.values())]
     if not offered:
         st.caption("These runs left no curves: they only computed features and solved for the last layer.")
         return
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        what = st.selectbox("Curve", offered, format_func=lambda key: CURVES[key][0], key="curve", width=320)
+        what = st.selectbox("Curve", offered, format_func=lambda key: titles[key][0], key="curve", width=320)
         by = st.segmented_control("Along", ["step", "minute"], default="step", required=True, key="along", format_func=lambda key: f"by {key}")
     lines = {names[run_id]: (curve[what][by], curve[what]["value"]) for run_id, curve in drawn.items() if what in curve}
-    title, shares = CURVES[what]
+    title, shares = titles[what]
     st.plotly_chart(
         charts.curves(lines, x_title="training steps" if by == "step" else "minutes of work", y_title=title, percent_axis=shares),
         config={"displayModeBar": False},
@@ -181,15 +190,16 @@ def _classes(found: Comparison, names: dict[str, str]) -> None:
     other = others[0] if len(others) == 1 else st.selectbox("Against the leader", others, format_func=names.__getitem__, key="delta-against")
     place = found.run_ids.index(other)
     rows = [(row["name"], row["delta"][place]) for row in found.per_class if row["delta"][place] is not None]
-    st.caption(f"F1 of **{names[other]}** minus F1 of **{names[leader]}**, class by class.")
+    figure = CLASS_FIGURES[found.class_metric]
+    st.caption(f"{figure} of **{names[other]}** minus {figure} of **{names[leader]}**, class by class.")
     if 0 < len(rows) <= charts.MOST_CELLS:
         st.plotly_chart(
-            charts.delta_bars([name for name, _ in rows], [delta for _, delta in rows], "difference in F1"),
+            charts.delta_bars([name for name, _ in rows], [delta for _, delta in rows], f"difference in {figure}"),
             config={"displayModeBar": False},
             key="deltas",
-            alt="Differences in F1 by class",
+            alt=f"Differences in {figure} by class",
         )
-    table = pd.DataFrame({"Class": row["name"], **{names[run_id]: row["f1"][i] for i, run_id in enumerate(found.run_ids)}} for row in found.per_class)
+    table = pd.DataFrame({"Class": row["name"], **{names[run_id]: row["value"][i] for i, run_id in enumerate(found.run_ids)}} for row in found.per_class)
     st.dataframe(table, hide_index=True, column_config={names[run_id]: st.column_config.NumberColumn(format="percent") for run_id in found.run_ids})
 
 
@@ -197,19 +207,30 @@ def _disagreements(project: Project, chosen: list[Run], found: Comparison, names
     if not found.disagreements:
         st.caption("On every picture that all of them were tested on, they give the same answer.")
         return
-    st.caption(
-        f"{found.n_disagreements:,} of {found.n_common:,} pictures. First those that one of them gets right. Click a picture to see what each looked at."
-    )
+    drawn = "class" not in TASK_KINDS[found.task]
+    words = "First those on which they lie furthest apart" if drawn else "First those that one of them gets right"
+    st.caption(f"{found.n_disagreements:,} of {found.n_common:,} pictures. {words}. Click a picture to see what each looked at.")
     pages = -(-len(found.disagreements) // PER_WALL)
     page = min(int(st.session_state.get("disagreements-page", 1)), pages)
     shown = found.disagreements[(page - 1) * PER_WALL : page * PER_WALL]
-    tiles = [Tile(row["item"], f"is {row['true']}", _answers(row, found.run_ids, names)) for row in shown]
+    best = next(run for run in chosen if run.id == found.leaderboard[0].run_id)
+    others = [run for run in chosen if run.id != best.id and run.id in found.run_ids]
+    tiles = [_disagreement(row, found, names, best, drawn) for row in shown]
     picked = picture_wall(tiles, key=f"wall-disagree-{project.id}", wide=True)
     if pages > 1:
         st.pagination(pages, key="disagreements-page")
     if picked is not None:
-        best = next(run for run in chosen if run.id == found.leaderboard[0].run_id)
-        why_dialog(best, picked, others=[run for run in chosen if run.id != best.id])
+        if drawn:
+            answers_dialog([best, *others], picked)
+        else:
+            why_dialog(best, picked, others=others)
+
+
+def _disagreement(row: dict[str, Any], found: Comparison, names: dict[str, str], best: Run, drawn: bool) -> Tile:
+    if not drawn:
+        return Tile(row["item"], f"is {row['true']}", _answers(row, found.run_ids, names))
+    lines = [f"{names[run_id]}: {percent(value, 0)}" for run_id, value in zip(found.run_ids, row["quality"], strict=True)]
+    return Tile(row["item"], row["true"], "\n".join(lines), source=answer_url(best, row["item"], 384, confidence=balanced(best)))
 
 
 def _answers(row: dict[str, Any], run_ids: list[str], names: dict[str, str]) -> str:

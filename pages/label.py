@@ -1,4 +1,4 @@
-"""Sort: put pictures without a class into one, by click and key. Every decision is saved at once."""
+"""Label: put pictures into classes by click and key, or draw what is in them. Every decision and every stroke is saved at once."""
 
 from __future__ import annotations
 
@@ -6,30 +6,39 @@ from functools import partial
 
 import streamlit as st
 
-from engine.data import items, projects
+from engine.data import items, projects, suggestions
 from engine.data.projects import Project
-from engine.errors import StudioError
+from pages.parts import annotator
 from pages.parts import state as ui
+from pages.parts.drawing import draw
+from pages.parts.new_class import new_class_field
 from pages.parts.sorter import sorter
-from pages.parts.sorting import act, add_fault, say_what_happened, undo_last, undo_list
+from pages.parts.sorting import act, say_what_happened, undo_last, undo_list
+from pages.parts.suggesting import help_from_model, suggesting
 from pages.parts.text import quoted
 from pages.parts.wording import amount
 
 PAGE = 60
 TO_SORT = ""
+DOUBT, SURE, CAME = "doubt", "sure", "came"
+ORDERS = {DOUBT: "What the model doubts first", SURE: "What it is surest of first", CAME: "As they came"}
 
 
 def main() -> None:
-    ui.stepper("Sort")
+    ui.stepper("Label")
     project = ui.current_project()
     if project is None:
-        return ui.no_project("Sort")
-    st.title("Sort pictures into classes")
+        return ui.no_project("Label")
+    drawn = project.task in annotator.TOOLS
+    st.title("Draw what is in the pictures" if drawn else "Sort pictures into classes")
     summary = projects.summary(project.id)
     if not summary.items:
         return ui.empty("photo_library", "No pictures yet", "Bring some first; then say here what each one shows.", "data.py", "Add pictures")
-    st.fragment(_sort)(project)
-    ui.shell_command(f"python -m engine import TABLE.csv --project {quoted(project.name)}   # a table with the columns path and label sorts them too")
+    if drawn:
+        st.fragment(draw)(project)
+    else:
+        st.fragment(_sort, run_every=1.0 if suggesting(project) else None)(project)
+    ui.shell_command(f"python -m engine label --project {quoted(project.name)} PICTURE CLASS" + (" --box LEFT TOP RIGHT BOTTOM" if drawn else ""))
     return None
 
 
@@ -39,19 +48,33 @@ def _sort(project: Project) -> None:
         summary = projects.summary(project.id)
         sorted_share = summary.labelled / max(1, summary.items)
         st.progress(sorted_share, text=f"{summary.labelled:,} of {amount(summary.items, 'picture')} have a class")
+        if st.session_state.pop("_was-suggesting", False) and not suggesting(project):
+            st.rerun()  # the clock of this fragment stops
+        st.session_state["_was-suggesting"] = suggesting(project)
         shown = _tools(project, summary)
         classes = items.classes(project.id)
         if not classes:
             st.info("Make your first two classes: type a name above and press Enter.", icon=":material/category:")
             return None
-        pictures = items.list_items(project.id, label=shown or None, unlabelled=shown == TO_SORT, limit=PAGE)
+        help_from_model(project, summary)
+        pictures = _batch(project, shown)
         if not pictures:
             return _all_done(summary.unlabelled, shown)
-        sorter(pictures, classes, key=f"sorter-{project.id}", on_decision=partial(act, project))
+        sorter(pictures, classes, suggested=suggestions.of_items([item.id for item in pictures]), key=f"sorter-{project.id}", on_decision=partial(act, project))
         left = items.count_items(project.id, label=shown or None, unlabelled=shown == TO_SORT) - len(pictures)
         if left > 0:
             st.caption(f"{left:,} more come up as you go.")
         return None
+
+
+def _batch(project: Project, shown: str) -> list[items.Item]:
+    """Return the next pictures: of those without a class, the ones a model doubts most come first, since they teach it most."""
+    if shown != TO_SORT:
+        return items.list_items(project.id, label=shown, limit=PAGE)
+    order = st.session_state.get(f"sort-order-{project.id}", DOUBT)
+    first = suggestions.unsure(project.id, limit=PAGE, surest=order == SURE) if order != CAME else []
+    others = items.list_items(project.id, unlabelled=True, limit=2 * PAGE if first else PAGE)
+    return (items.get_items(first) + [item for item in others if item.id not in set(first)])[:PAGE]
 
 
 def _tools(project: Project, summary: projects.Summary) -> str:
@@ -59,22 +82,13 @@ def _tools(project: Project, summary: projects.Summary) -> str:
     titles = {TO_SORT: f"To sort ({summary.unlabelled:,})", **{name: f"{name} ({count:,})" for name, count in summary.classes.items()}}
     with st.container(horizontal=True, vertical_alignment="bottom"):
         shown = st.selectbox("Show", list(titles), format_func=titles.__getitem__, key=f"sort-show-{project.id}", width=240)
-        st.text_input("New class", key="new-class", placeholder="Type a name, press Enter", on_change=_add_class, args=(project,), max_chars=100, width=240)
+        if shown == TO_SORT and suggestions.count(project.id):
+            st.selectbox("Order", list(ORDERS), format_func=ORDERS.__getitem__, key=f"sort-order-{project.id}", width=240)
+        new_class_field(project)
         known = undo_list(project)
         words = "Undo the last decision (Ctrl+Z)" if known else "Nothing to undo"
         st.button("Undo", key="undo", icon=":material/undo:", on_click=undo_last, args=(project,), disabled=not known, help=words)
     return str(shown)
-
-
-def _add_class(project: Project) -> None:
-    name = st.session_state["new-class"]
-    if not name.strip():
-        return
-    try:
-        items.add_class(project.id, name)
-        st.session_state["new-class"] = ""
-    except StudioError as error:
-        add_fault(project, error)
 
 
 def _all_done(unlabelled: int, shown: str) -> None:

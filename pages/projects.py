@@ -8,11 +8,13 @@ import streamlit as st
 
 from engine import workspace
 from engine.data import projects, samples
+from engine.data.marks import TASK_KINDS
 from engine.data.projects import Project, Summary
 from engine.errors import StudioError
 from pages.parts import state as ui
 from pages.parts.pictures import strip
 from pages.parts.run_picker import badge
+from pages.parts.scores import metric_title
 from pages.parts.standing import Standing, standing
 from pages.parts.text import plain
 from pages.parts.wording import amount, percent
@@ -60,7 +62,7 @@ def _gallery(known: list[Project]) -> None:
 
 
 def _card(project: Project) -> None:
-    summary, stands = projects.summary(project.id), standing(project.id)
+    summary, stands = projects.summary(project.id), standing(project.id, project.task)
     with st.container(border=True, height="stretch", gap="small", key=f"card-{project.id}"):
         strip(summary.cover_items, alt=f"Pictures of {project.name}")
         st.markdown(f"#### {plain(project.name)}")
@@ -68,7 +70,7 @@ def _card(project: Project) -> None:
             st.caption(_counts(summary), width="content")
             _mark(project, stands)
         if stands.best is not None:
-            st.markdown(f":material/target: **{percent(stands.best)}** best accuracy · {amount(stands.runs, 'run')}")
+            st.markdown(f":material/target: **{percent(stands.best)}** best {metric_title(project.task)} · {amount(stands.runs, 'run')}")
         elif project.sample and (sample := _sample(project.sample)):
             st.markdown(plain(sample.words))
         st.space("stretch")
@@ -106,18 +108,27 @@ def open_project(project: Project, summary: Summary, stands: Standing) -> None:
 # ---------------------------------------------------------------- making, naming, deleting
 
 
+_TASKS = {
+    "data": ("Decide by my data", "Sorting, until you import a data set whose labels say otherwise."),
+    "image-classification": ("Sort pictures into classes", "One label a picture: cat or dog, healthy or ill, which product it shows."),
+    "object-detection": ("Find things and box them", "How many, and where: cars in a street, cells under a microscope."),
+    "semantic-segmentation": ("Say of every pixel what it is", "Areas: road, field, water; tissue and background."),
+    "instance-segmentation": ("Outline each thing", "The exact shape of every single thing, also where they touch."),
+}
+"""What a new project can learn, in plain words."""
+
+
 @st.dialog("New project", icon=":material/add:")
 def new_project() -> None:
     """Ask for a name and make a project."""
     st.caption("A project is one task, one set of pictures, and as many training runs as you like.")
     name = st.text_input("Name", key="new-name", placeholder="For example: leaves of my garden", max_chars=100)
-    st.markdown("**Task**")
-    with st.container(border=True):
-        st.markdown(":material/category: **Sort pictures into classes**")
-        st.caption("Give each picture one label: cat or dog, healthy or ill, which product it shows.")
+    task = st.radio(
+        "What should it learn?", list(_TASKS), format_func=lambda one: _TASKS[one][0], captions=[words for _, words in _TASKS.values()], key="new-task"
+    )
     if st.button("Create", type="primary", key="create-project", width="stretch"):
         try:
-            project = projects.create(name or "")
+            project = projects.create(name or "", task if task in TASK_KINDS else "image-classification")
         except StudioError as error:
             ui.show_error(error)
             return

@@ -1,36 +1,35 @@
-"""Results: how good the model is, in words first; what it got wrong, and why. Everything is read from the run's directory."""
+"""Results: how good the model is, in words first; what it got wrong, and why. Everything is read from the run's directory.
+
+What is shown between the run picker and the way on is the task's: a row of `BODIES`.
+"""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any
 
-import pandas as pd
 import streamlit as st
 
-from engine.evaluation.report import Predictions, cell, read_predictions
 from engine.runs import Run, read_report
-from pages.parts import charts
+from pages.parts import results_classes, results_maps, results_things
 from pages.parts import state as ui
-from pages.parts.picture_wall import Tile, picture_wall
 from pages.parts.run_picker import finished_runs, pick_run
-from pages.parts.why import why_dialog
-from pages.parts.wording import amount, percent, share_range
 
-SPLIT_WORDS = {
-    "test": "test pictures, which took no part in training",
-    "val": "validation pictures (there are no test pictures). They also chose the best epoch, so the figures are a little too good",
-    "train": "training pictures",
+BODIES: dict[str, Callable[[Run, dict[str, Any]], None]] = {
+    "image-classification": results_classes.body,
+    "object-detection": results_things.body,
+    "instance-segmentation": results_things.body,
+    "semantic-segmentation": results_maps.body,
 }
-PER_WALL = 24
 
 
 def main() -> None:
     ui.stepper("Results")
-    st.title("Results")
     project = ui.current_project()
     if project is None:
         ui.no_project("Results")
         return
+    st.title("Results")
     candidates = finished_runs(project.id)
     if not candidates:
         ui.empty("monitoring", "No results yet", "Train a model first; what it gets right and wrong is shown here.", "train.py", "Train a model")
@@ -40,17 +39,7 @@ def main() -> None:
     if current is None or run.id != current.id:
         ui.select(run=run.id)
     report = _report(str(run.folder), run.path("report.json").stat().st_mtime_ns, run)
-    _headline(report)
-    predictions = _predictions(str(run.folder), run.path("predictions.npz").stat().st_mtime_ns, run)
-    mistakes, matrix, classes, sureness = st.tabs(["Mistakes", "Which is mistaken for which", "By class", "How sure it is"])
-    with mistakes:
-        _mistakes(run, report)
-    with matrix:
-        _matrix(run, report, predictions)
-    with classes:
-        _classes(report)
-    with sureness:
-        _calibration(report)
+    BODIES[report["task"]](run, report)
     _next(run)
     ui.shell_command(f"python -m engine report {run.id}")
 
@@ -60,168 +49,6 @@ def _report(folder: str, mtime_ns: int, _run: Run) -> dict[str, Any]:  # noqa: A
     report = read_report(_run)
     assert report is not None
     return report
-
-
-@st.cache_data(max_entries=16, show_spinner=False)
-def _predictions(folder: str, mtime_ns: int, _run: Run) -> Predictions:  # noqa: ARG001 (the cache's key)
-    return read_predictions(_run.path("predictions.npz"))
-
-
-def _headline(report: dict[str, Any]) -> None:
-    metrics, (low, high), n = report["metrics"], report["accuracy_interval"], report["n"]
-    right = round(metrics["accuracy"] * n)
-    with st.container(border=True):
-        st.markdown(f"## {percent(metrics['accuracy'])} right")
-        st.markdown(
-            f"It names **{right:,} of {n:,}** pictures correctly. On new pictures of the same kind, expect **{share_range(low, high)}**.",
-            help="A 95 % Wilson interval: the true share lies in such a range 95 times out of 100. More held-out pictures make it narrower.",
-        )
-        st.caption(f"Measured on {n:,} {SPLIT_WORDS.get(report['split'], report['split'])}.")
-    with st.grid("auto", min_column_width=150, gap="small"):
-        st.metric(
-            "Macro F1",
-            percent(metrics.get("macro_f1")),
-            border=True,
-            help="Every class counts the same here, however rare. Far below the accuracy means that rare classes do badly.",
-        )
-        if metrics.get("top5_accuracy") is not None and len(report["classes"]) > 5:
-            st.metric("In the first five", percent(metrics["top5_accuracy"]), border=True, help="How often the right class is among its first five answers.")
-        st.metric("Loss", f"{metrics['loss']:.3f}", border=True, help="Cross-entropy: low when it is right and sure, high when it is wrong and sure.")
-        st.metric(
-            "Calibration error",
-            percent(metrics.get("ece")),
-            border=True,
-            help="By how much its stated certainty is off, on average (expected calibration error).",
-        )
-        total = (report.get("seconds") or {}).get("total")
-        if total:
-            from pages.parts.wording import duration
-
-            st.metric("Trained in", duration(total), border=True)
-
-
-def _mistakes(run: Run, report: dict[str, Any]) -> None:
-    wrong, names = report["mistakes"], report["classes"]
-    if not wrong:
-        st.success("It made no mistake on these pictures. Try it on new ones, or add harder pictures.", icon=":material/celebration:")
-        return
-    st.caption("Worst first: surest of the wrong answer. Wrong labels often turn up here too. Click a picture to see what the model looked at.")
-    tiles = [Tile(row["item"], f"said {names[row['predicted']]}", f"is {names[row['true']]} · {percent(row['confidence'], 0)} sure", "wrong") for row in wrong]
-    _wall(run, tiles, key="mistakes")
-
-
-def _wall(run: Run, tiles: list[Tile], *, key: str) -> None:
-    """Show one page of pictures; a click opens the explanation."""
-    pages = -(-len(tiles) // PER_WALL)
-    page = int(st.session_state.get(f"{key}-page", 1)) if pages > 1 else 1
-    shown = tiles[(min(page, pages) - 1) * PER_WALL : min(page, pages) * PER_WALL]
-    picked = picture_wall(shown, key=f"wall-{key}-{run.id}", wide=True)
-    if pages > 1:
-        st.pagination(pages, key=f"{key}-page")
-    if picked is not None:
-        why_dialog(run, picked)
-
-
-def _matrix(run: Run, report: dict[str, Any], predictions: Predictions) -> None:
-    names, matrix = report["classes"], report["confusion"]
-    st.caption("Rows are what a picture really shows, columns what the model said. Green is right, orange is mistaken. Click a cell to see its pictures.")
-    clicked = None
-    if len(names) <= charts.MOST_CELLS:
-        event = st.plotly_chart(
-            charts.confusion(matrix, names),
-            on_select="rerun",
-            selection_mode="points",
-            key=f"matrix-{run.id}",
-            config={"displayModeBar": False},
-            alt=_matrix_words(matrix, names),
-        )
-        clicked = charts.clicked_cell(event)
-    else:
-        st.caption(f"With {amount(len(names), 'class', 'classes')} a matrix cannot be read, so here are the pairs most often mistaken.")
-        st.dataframe(_pairs(matrix, names), hide_index=True)
-    _follow_click(run, clicked, matrix)
-    left, right = st.columns(2)
-    true = left.selectbox("Really is", range(len(names)), format_func=names.__getitem__, key=f"cell-true-{run.id}")
-    predicted = right.selectbox("The model said", range(len(names)), format_func=names.__getitem__, key=f"cell-said-{run.id}")
-    found = cell(predictions, true, predicted)
-    what = f"pictures of **{names[true]}** called **{names[predicted]}**"
-    if not found:
-        st.caption(f"There are no {what}.")
-        return
-    st.markdown(f"{len(found):,} {what}")
-    tone: Literal["right", "wrong"] = "right" if true == predicted else "wrong"
-    sure = dict(zip(predictions.item_ids.tolist(), predictions.probabilities[:, predicted].tolist(), strict=True))
-    _wall(run, [Tile(item, f"said {names[predicted]}", f"{percent(sure[item], 0)} sure", tone) for item in found], key=f"cell-{true}-{predicted}")
-
-
-def _follow_click(run: Run, clicked: tuple[int, int] | None, matrix: list[list[int]]) -> None:
-    """Let a newly clicked cell set the two pickers; one that was followed already leaves them alone. At first, show the worst mix-up."""
-    slot, pickers = f"_clicked-{run.id}", (f"cell-true-{run.id}", f"cell-said-{run.id}")
-    cells = _mixed_up(matrix)
-    first = cells[0][1:] if cells else (0, 0)
-    if clicked is not None and clicked != st.session_state.get(slot):
-        first = clicked
-    elif pickers[0] in st.session_state:
-        first = (st.session_state[pickers[0]], st.session_state[pickers[1]])
-    st.session_state[pickers[0]], st.session_state[pickers[1]] = first
-    st.session_state[slot] = clicked
-
-
-def _mixed_up(matrix: list[list[int]]) -> list[tuple[int, int, int]]:
-    """Return (pictures, true, predicted) of every wrong cell that has pictures, the fullest first."""
-    return sorted(((count, row, column) for row, line in enumerate(matrix) for column, count in enumerate(line) if row != column and count), reverse=True)
-
-
-def _pairs(matrix: list[list[int]], names: list[str], most: int = 30) -> pd.DataFrame:
-    return pd.DataFrame([{"Really is": names[row], "The model said": names[column], "Pictures": count} for count, row, column in _mixed_up(matrix)[:most]])
-
-
-def _matrix_words(matrix: list[list[int]], names: list[str]) -> str:
-    worst = _pairs(matrix, names, 1)
-    words = f", most often {worst.iloc[0, 0]} taken for {worst.iloc[0, 1]}" if len(worst) else ""
-    return f"Confusion matrix of {len(names)} classes{words}"
-
-
-def _classes(report: dict[str, Any]) -> None:
-    rows = report["per_class"]
-    if len(rows) <= charts.MOST_CELLS:
-        st.plotly_chart(charts.class_bars(rows), config={"displayModeBar": False}, key="class-bars", alt="Precision and recall of each class")
-    share = st.column_config.ProgressColumn
-    st.dataframe(
-        pd.DataFrame(rows)[["name", "f1", "recall", "precision", "support"]].sort_values("f1"),
-        hide_index=True,
-        column_config={
-            "name": st.column_config.TextColumn("Class"),
-            "f1": share("F1", format="percent", min_value=0, max_value=1, help="One figure for both: high only if both recall and precision are high."),
-            "recall": share("Found (recall)", format="percent", min_value=0, max_value=1, help="Of the pictures of this class, the share it found."),
-            "precision": share(
-                "Right when it says so (precision)", format="percent", min_value=0, max_value=1, help="Of the pictures it calls this class, the share that are."
-            ),
-            "support": st.column_config.NumberColumn("Pictures", help="Held-out pictures of this class. With few of them the figures are rough."),
-        },
-    )
-
-
-def _calibration(report: dict[str, Any]) -> None:
-    bins = [row for row in report["calibration"]["bins"] if row["count"]]
-    st.markdown(_sureness_words(bins))
-    st.plotly_chart(
-        charts.calibration(report["calibration"]["bins"]),
-        config={"displayModeBar": False},
-        key="calibration",
-        alt="How often it is right against how sure it is",
-    )
-    st.caption("On the dotted line it is exactly as sure as it should be; below it, too sure; above it, too careful. Larger dots stand for more pictures.")
-
-
-def _sureness_words(bins: list[dict[str, Any]]) -> str:
-    if not bins:
-        return "There are no pictures to measure this on."
-    top = max(bins, key=lambda row: (row["count"], row["confidence"]))
-    gap = top["confidence"] - top["accuracy"]
-    judgement = "about as sure as it should be" if abs(gap) < 0.05 else "too sure of itself" if gap > 0 else "more careful than it need be"
-    says, right, count = percent(top["confidence"], 0), percent(top["accuracy"], 0), amount(top["count"], "picture")
-    return f"When it says **{says}** it is right **{right}** of the time ({count}): {judgement}."
 
 
 def _next(run: Run) -> None:

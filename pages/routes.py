@@ -24,6 +24,7 @@ from starlette.routing import Route
 from engine import runs, workspace
 from engine.data import images, items
 from engine.errors import StudioError
+from pages import answer_routes, label_routes
 
 __all__ = ["DOWNLOADS", "LIMITS", "ROUTES", "prune_uploads", "safe_name", "upload_path"]
 
@@ -42,7 +43,7 @@ DOWNLOADS = {
 }
 """The files of a run that may be downloaded."""
 
-SIZES = (96, 192, 384, 768)
+SIZES = images.THUMBNAIL_SIZES
 _PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 _UPLOAD = re.compile(r"[0-9a-f]{32}")
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\/]')
@@ -255,4 +256,6 @@ ROUTES = [
     Route("/graft/plotly.js", plotly_js),
     Route("/graft/download/job/{job}", job_download),
     Route("/graft/download/{run}/{name}", download),
+    *answer_routes.ROUTES,
+    *label_routes.ROUTES,
 ]

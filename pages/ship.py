@@ -15,19 +15,20 @@ from engine.runs import Run, read_report
 from pages.parts import state as ui
 from pages.parts.jobs import find_job, outcome, start_job
 from pages.parts.run_picker import finished_runs, pick_run
+from pages.parts.scores import in_words
 from pages.parts.text import sentence
-from pages.parts.wording import amount, percent, share_range
+from pages.parts.wording import amount, percent
 
 _TITLES = {"fp32": "Full", "fp16": "Half"}
 
 
 def main() -> None:
     ui.stepper("Ship")
-    st.title("Ship")
     project = ui.current_project()
     if project is None:
         ui.no_project("Ship")
         return
+    st.title("Ship")
     candidates = finished_runs(project.id)
     if not candidates:
         ui.empty("ios_share", "Nothing to take away yet", "Train a model first; here it becomes a file that runs anywhere.", "train.py", "Train a model")
@@ -37,7 +38,7 @@ def main() -> None:
     if current is None or run.id != current.id:
         ui.select(run=run.id)
     report = read_report(run) or {}
-    st.caption(f"{percent(report['metrics']['accuracy'])} right on held-out pictures; on new ones expect {share_range(*report['accuracy_interval'])}.")
+    st.caption(in_words(report))
     with st.grid("auto", min_column_width=230, gap="medium"):
         for draw in (_onnx, _folder, _tensorrt):
             with st.container(border=True, height="stretch"):

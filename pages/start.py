@@ -8,15 +8,18 @@ from pathlib import Path
 import streamlit as st
 
 from engine.data import projects
+from engine.data.marks import TASK_KINDS
 from engine.data.projects import Project
 from engine.errors import StudioError
 from engine.models import catalogue
-from engine.recipe import Recipe
+from engine.models.dense.table import ARCHITECTURES
 from pages.parts import state as ui
-from pages.parts.backbone_gallery import backbone_gallery, weights_badge
+from pages.parts.architectures import architecture_choice, fit_table
+from pages.parts.backbone_gallery import FROM_SCRATCH, backbone_gallery, weights_badge
 from pages.parts.form import changed_values, settings_fields
 from pages.parts.run_picker import finished_runs, summary
-from pages.parts.setup import chosen_goal, form_key
+from pages.parts.scores import metric_title
+from pages.parts.setup import chosen_goal, form_key, start_of
 from pages.parts.text import plain, quoted
 from pages.parts.wording import amount, moment, percent
 from pages.parts.xray import onnx_door
@@ -38,24 +41,24 @@ def main() -> None:
     if project is None:
         return ui.no_project("Start")
     st.title("Choose a starting point")
-    chosen = _resolved(project.start)
+    chosen = _resolved(project.start, project.task)
     _chosen_line(project, chosen)
     door = _doors(project, chosen)
     rooms: dict[str, Callable[[Project, catalogue.Start | None], None]] = {"general": _general, "optimized": _optimized, "onnx": _onnx, "run": _runs}
     rooms[door](project, chosen)
-    start = project.start or Recipe().start
+    start = start_of(project)
     ui.shell_command(
         f"python -m engine starts --task {project.task}\npython -m engine train --project {quoted(project.name)} --start {quoted(start)}{_set_words(project)}"
     )
     return None
 
 
-def _resolved(start: str) -> catalogue.Start | None:
+def _resolved(start: str, task: str) -> catalogue.Start | None:
     """Return the project's starting point, None while none is chosen or if it is gone."""
     if not start:
         return None
     try:
-        return catalogue.resolve(start)
+        return catalogue.resolve(start, task)
     except StudioError as error:
         ui.show_error(error)
         return None
@@ -71,6 +74,10 @@ def _chosen_line(project: Project, chosen: catalogue.Start | None) -> None:
         words, page = ("Next: train", "train.py") if has_pictures else ("Next: bring your pictures", "data.py")
         if st.button(words, type="primary", icon=":material/arrow_forward:", key="next"):
             st.switch_page(page)
+    if chosen.door == "general" and catalogue.backbone(chosen.backbone).weights not in ("packaged", "here"):
+        st.warning(
+            f"The pretrained weights of this backbone are not on this computer, so it starts from scratch. {FROM_SCRATCH}", icon=":material/hourglass_empty:"
+        )
 
 
 def _doors(project: Project, chosen: catalogue.Start | None) -> str:
@@ -104,7 +111,7 @@ def _open(slot: str, door: str) -> None:
 def _pick(project: Project, start: str) -> None:
     """Keep the choice: at once, on disk."""
     with ui.guard():
-        key = catalogue.resolve(start).key
+        key = catalogue.resolve(start, project.task).key
         projects.set_start(project.id, key)
         st.toast("Starting point chosen.", icon=":material/check_circle:")
 
@@ -115,9 +122,24 @@ def _pick(project: Project, start: str) -> None:
 def _general(project: Project, chosen: catalogue.Start | None) -> None:
     st.header("General architecture")
     general = chosen is not None and chosen.door == "general"
-    head = _head(project, chosen.head if general and chosen else "linear")
+    now = chosen if general else None
+    if "class" in TASK_KINDS[project.task]:
+        top = _head(project, now.head if now else "linear")
+        refuses = None
+    else:
+        top = architecture_choice(project, now.head if now else "", lambda name: _change_top(project, name))
+        refuses = ARCHITECTURES[top].takes
     st.markdown("**2. The backbone:** the part that has learned to see.")
-    backbone_gallery(chosen.backbone if general and chosen else "", lambda name: _pick(project, f"{head}/{name}"))
+    backbone_gallery(now.backbone if now else "", lambda name: _pick(project, f"{top}/{name}"), refuses)
+    if refuses is not None:
+        fit_table(project.task)
+
+
+def _change_top(project: Project, top: str) -> None:
+    """Put another head or architecture on the backbone already chosen, where they go together."""
+    start = _resolved(projects.get(project.id).start, project.task)
+    if start is not None and start.door == "general":
+        _pick(project, f"{top}/{start.backbone}")
 
 
 def _head(project: Project, current: str) -> str:
@@ -127,9 +149,7 @@ def _head(project: Project, current: str) -> str:
     st.session_state.setdefault(key, current)
 
     def changed() -> None:
-        start = _resolved(projects.get(project.id).start)
-        if start is not None and start.door == "general":
-            _pick(project, f"{st.session_state[key]}/{start.backbone}")
+        _change_top(project, st.session_state[key])
 
     st.markdown("**1. The head:** the new part that tells your classes apart.")
     head = st.segmented_control(
@@ -194,7 +214,7 @@ def _runs(project: Project, chosen: catalogue.Start | None) -> None:
             with st.container(border=True, height="stretch", gap="xsmall", key=f"run-{run.id}"):
                 st.markdown(f"**{plain(row.name)}**")
                 st.caption(f"{plain(other.name)} · {moment(row.made)} · {plain(row.start)}")
-                st.markdown(f":material/target: **{percent(row.accuracy)}** accuracy")
+                st.markdown(f":material/target: **{percent(row.score)}** {metric_title(row.task)}")
                 if chosen is not None and chosen.key == key:
                     st.button("Chosen", key=f"pick-{run.id}", icon=":material/check:", type="primary", width="stretch")
                 else:
@@ -208,7 +228,7 @@ def _depths(project: Project, chosen: catalogue.Start) -> None:
     """Let the user say how much of a run is taken over and how deep it is frozen; the Train page shows the same two settings."""
     with st.container(border=True, key="depths"):
         st.markdown(f":material/check_circle: Going on from **{plain(chosen.title)}**")
-        settings_fields(form_key(project), chosen_goal(project), DEPTHS)
+        settings_fields(form_key(project), chosen_goal(project), DEPTHS, project.task)
 
 
 def _set_words(project: Project) -> str:

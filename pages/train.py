@@ -18,7 +18,7 @@ from pages.parts.estimate import estimate_panel, estimate_state, stop_estimates
 from pages.parts.live import live_area, log_tail, steering
 from pages.parts.run_list import page_of_runs, run_list
 from pages.parts.run_picker import ACTIVE, STATES, badge, next_name, summary, summary_line
-from pages.parts.setup import form_key, goal_cards, preview
+from pages.parts.setup import form_key, goal_cards, preview, start_of
 from pages.parts.text import plain, quoted
 
 TICK_SECONDS = 1.0
@@ -103,14 +103,13 @@ def _start_line(project: Project) -> None:
 
 
 def _start_title(project: Project) -> str:
-    return catalogue.resolve(project.start or Recipe().start).title
+    return catalogue.resolve(start_of(project), project.task).title
 
 
 def _recipe(project: Project, goal: str) -> Recipe | None:
     """Return what the form stands for; None where a value cannot be (the form says which)."""
-    start = {"start": project.start} if project.start else {}
     try:
-        return form.recipe_of(form_key(project), goal, **start)
+        return form.recipe_of(form_key(project), goal, task=project.task, start=catalogue.resolve(start_of(project), project.task).key)
     except StudioError:
         return None
 

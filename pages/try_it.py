@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from engine import runs
 from engine.data import images, items
+from engine.data.marks import TASK_KINDS
 from engine.data.projects import Project
+from engine.errors import StudioError
+from engine.evaluation.answers import Answer
+from engine.evaluation.drawn import SEMANTIC
+from engine.evaluation.shown import answer_over
+from engine.export.metadata import SORTING
 from engine.models import catalogue
 from pages.parts import charts
 from pages.parts import state as ui
+from pages.parts.answers import balanced
 from pages.parts.given import Given, from_file, from_upload
 from pages.parts.onnx_models import Model, of_ready, of_run, prepare, show_making
 from pages.parts.paste import pasted_picture
 from pages.parts.picture_wall import Tile, picture_wall
 from pages.parts.run_picker import finished_runs
 from pages.parts.why import heat_over, spoken
+
+if TYPE_CHECKING:
+    from engine.export.predictor import Predictor
 
 MOST_MODELS = 4
 PER_WALL = 6
@@ -43,7 +57,7 @@ def main() -> None:
         if not chosen:
             st.info("Choose at least one model.", icon=":material/neurology:")
     else:
-        _answers(given, chosen)
+        _answers(given, chosen, sorting=project is None or "class" in TASK_KINDS[project.task])
     ui.shell_command(f"python -m engine predict {chosen[0].key if chosen else 'RUN'} PICTURE.jpg")
 
 
@@ -104,7 +118,11 @@ def _from_project(project: Project) -> Given | None:
         st.caption(kind, width="content")
         st.button("Others", icon=":material/shuffle:", key="try-others", type="tertiary", on_click=st.session_state.__setitem__, args=("try-turn", turn + 1))
     wanted = st.session_state.get(slot) or shown[0].id
-    picked = picture_wall([Tile(row.id, row.label or "not labelled") for row in shown], key="try-wall", chosen=wanted)
+    picked = picture_wall(
+        [Tile(row.id, row.label or (row.name.rpartition("/")[2] if "class" not in TASK_KINDS[project.task] else "not labelled")) for row in shown],
+        key="try-wall",
+        chosen=wanted,
+    )
     if picked is not None and picked != wanted:
         st.session_state[slot] = picked
         st.rerun()
@@ -125,8 +143,8 @@ def _of_every_class(project: Project, split: str | None, turn: int) -> list[item
     return list({row.id: row for row in found}.values())
 
 
-def _answers(given: Given, chosen: list[Model]) -> None:
-    why = st.toggle(
+def _answers(given: Given, chosen: list[Model], *, sorting: bool) -> None:
+    why = sorting and st.toggle(
         "Show what it looked at",
         key="try-why",
         help="Hides parts of the picture one after another and watches how the answer suffers. Takes a few seconds a model.",
@@ -153,6 +171,9 @@ def _answer(given: Given, model: Model, why: bool) -> None:
     from engine.export.predictor import Predictor
 
     predictor = Predictor(model.file)
+    if predictor.task != SORTING:
+        _found_things(given, model, predictor)
+        return
     predictor.predict([given.opened_by(predictor)])  # the first answer of a session also sets up memory; the second is what it takes
     began = time.perf_counter()
     picture = given.opened_by(predictor)
@@ -170,6 +191,35 @@ def _answer(given: Given, model: Model, why: bool) -> None:
             caption=f"what made it say “{label}”",
             width="stretch",
         )
+
+
+def _found_things(given: Given, model: Model, predictor: Predictor) -> None:
+    """Show what a model finds in the picture, from a confidence on that the user drags."""
+    picture = given.opened_by(predictor)
+    predictor.answers([picture])  # as above: the first answer of a session also sets up memory
+    began = time.perf_counter()
+    answer = predictor.answers([given.opened_by(predictor)])[0]
+    took_ms = (time.perf_counter() - began) * 1000
+    confidence = 0.0
+    if predictor.task != SEMANTIC:
+        confidence = st.slider("Counts from this sure on", 0.0, 1.0, _first_confidence(model), 0.01, key=f"confidence-{model.key}")
+    kept = answer.above(confidence)
+    st.image(answer_over(picture, kept, predictor.labels, size_px=900), width="stretch", caption=_counted(kept, predictor.labels))
+    st.caption(f"{took_ms:.0f} ms on this machine's processor, reading the picture included")
+
+
+def _first_confidence(model: Model) -> float:
+    """Return the balanced confidence of a run, else a half."""
+    try:
+        return balanced(runs.find(model.key)) or 0.5
+    except StudioError:  # a ready-made model
+        return 0.5
+
+
+def _counted(answer: Answer, labels: Sequence[str]) -> str:
+    """Say how many of each were found."""
+    counts = Counter(labels[int(label)] for label in answer.classes_D)
+    return ", ".join(f"{count} × {name}" for name, count in counts.most_common()) or "Nothing was found."
 
 
 def _follow(model: Model) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from engine import runs
 from engine.cli import waiting
 from engine.cli.answer import Answer, share, table
 from engine.errors import StudioError
+from engine.tasks import TASKS
 
 __all__ = ["compare", "compare_options", "list_runs", "report", "report_options", "runs_options"]
 
@@ -26,8 +29,9 @@ def list_runs(given: argparse.Namespace) -> Answer:
     value = {"runs": [{**waiting.outcome(run), "name": run.name, "project_id": run.project_id, "recipe": run.recipe.model_dump()} for run in listed]}
     if not listed:
         return Answer(value, "There is no run yet. Start one with: python -m engine train --project NAME")
-    rows = [(row["run"], row["state"], share(row["metrics"].get("accuracy")), row["recipe"]["start"], row["name"]) for row in value["runs"]]
-    return Answer(value, table(("run", "state", "accuracy", "start", "name"), rows))
+    metrics = {row["recipe"]["task"]: TASKS[row["recipe"]["task"]].metric for row in value["runs"]}
+    rows = [(row["run"], row["state"], share(row["metrics"].get(metrics[row["recipe"]["task"]])), row["recipe"]["start"], row["name"]) for row in value["runs"]]
+    return Answer(value, table(("run", "state", " or ".join(sorted(set(metrics.values()))), "start", "name"), rows))
 
 
 def report_options(parser: argparse.ArgumentParser) -> None:
@@ -42,9 +46,15 @@ def report(given: argparse.Namespace) -> Answer:
     if found is None:
         raise StudioError(f"'{run.id}' is {runs.state(run)} and has no report yet", "Wait until it has finished, or stop it and keep the best model.")
     figures = "\n".join(f"{key}: {value:.4f}" for key, value in found["metrics"].items() if value is not None)
-    rows = [(row["name"], share(row["precision"]), share(row["recall"]), share(row["f1"]), row["support"]) for row in found["per_class"]]
     head = f"{run.name}: {found['n']} pictures kept for {'the test' if found['split'] == 'test' else 'validation'}"
-    return Answer({"run": run.id, **found}, f"{head}\n{figures}\n\n{table(('class', 'precision', 'recall', 'f1', 'pictures'), rows)}")
+    return Answer({"run": run.id, **found}, f"{head}\n{figures}\n\n{_by_class(found['per_class'])}")
+
+
+def _by_class(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Lay out the figures of each class: shares as percent, counts as they are."""
+    keys = [key for key in rows[0] if key != "name"]
+    cells = [[row["name"], *(row[key] if isinstance(row[key], int) else share(row[key]) for key in keys)] for row in rows]
+    return table(("class", *("pictures" if key == "support" else key for key in keys)), cells)
 
 
 def compare_options(parser: argparse.ArgumentParser) -> None:
@@ -59,9 +69,11 @@ def compare(given: argparse.Namespace) -> Answer:
     if len(given.runs) < 2:
         raise StudioError("one run alone cannot be compared", "Give two or more.")
     found = comparing.compare([runs.find(run_id) for run_id in given.runs])
+    metric = TASKS[found.task].metric
     rows = [
-        (row.run_id, row.name, share(row.accuracy), f"{share(row.interval[0])} to {share(row.interval[1])}", share(row.macro_f1)) for row in found.leaderboard
+        (row.run_id, row.name, share(row.score), f"{share(row.interval[0])} to {share(row.interval[1])}" if row.interval else "–", share(row.common_score))
+        for row in found.leaderboard
     ]
-    lines = [table(("run", "name", "accuracy", "95% interval", "macro F1"), rows), "", found.verdict]
+    lines = [table(("run", "name", metric, "95% interval", "mean quality on common pictures"), rows), "", found.verdict]
     lines += [f"{key}: {' | '.join(str(value) for value in values)}" for key, values in found.differing.items()]
     return Answer(dataclasses.asdict(found), "\n".join([*lines, *found.notes]))

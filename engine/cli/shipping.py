@@ -11,6 +11,7 @@ from engine import runs, workspace
 from engine.cli import waiting
 from engine.cli.answer import Answer, share
 from engine.errors import StudioError
+from engine.export.metadata import SORTING
 from engine.export.tensorrt import target
 from engine.models import catalogue
 
@@ -58,7 +59,8 @@ def predict_options(parser: argparse.ArgumentParser) -> None:
     """Declare what `predict` takes."""
     parser.add_argument("model", metavar="RUN_OR_ONNX", help="a run, an ONNX file that Graft wrote, or ready/NAME for a finished model of the catalogue")
     parser.add_argument("files", metavar="FILE", nargs="+", type=Path)
-    parser.add_argument("--top", type=int, default=5, help="how many classes to name")
+    parser.add_argument("--top", type=int, default=5, help="how many classes to name, of a model that sorts pictures")
+    parser.add_argument("--least", type=float, default=0.3, metavar="SCORE", help="how sure it must be of a thing, 0 to 1, of a model that finds things")
 
 
 def predict(given: argparse.Namespace) -> Answer:
@@ -67,12 +69,33 @@ def predict(given: argparse.Namespace) -> Answer:
 
     path = _model_file(given.model)
     predictor = Predictor(path)
+    if predictor.task != SORTING:
+        return _found(path, predictor, given)
     answers = predictor.predict([predictor.open(file) for file in given.files], top=given.top)
     rows: list[dict[str, Any]] = [
         {"file": str(file), "top": [{"label": label, "probability": float(p)} for label, p in answer]}
         for file, answer in zip(given.files, answers, strict=True)
     ]
     lines = [f"{row['file']}: " + ", ".join(f"{entry['label']} {share(entry['probability'])}" for entry in row["top"]) for row in rows]
+    return Answer({"model": str(path), "predictions": rows}, "\n".join(lines))
+
+
+def _found(path: Path, predictor: Any, given: argparse.Namespace) -> Answer:
+    """Say what was found in each picture; masks as COCO's compressed run lengths."""
+    rows: list[dict[str, Any]] = []
+    for file, answer in zip(given.files, predictor.answers([predictor.open(file) for file in given.files]), strict=True):
+        kept = answer.above(given.least)
+        things = [
+            {
+                "label": predictor.labels[label],
+                "score": round(float(score), 4),
+                "box": [round(float(edge), 1) for edge in box],
+                **({} if kept.masks is None else {"mask": kept.masks[place]}),
+            }
+            for place, (label, score, box) in enumerate(zip(kept.classes_D, kept.scores_D, kept.boxes_D4, strict=True))
+        ]
+        rows.append({"file": str(file), "width": answer.width, "height": answer.height, "things": things})
+    lines = [f"{row['file']}: " + (", ".join(f"{one['label']} {share(one['score'])}" for one in row["things"]) or "nothing") for row in rows]
     return Answer({"model": str(path), "predictions": rows}, "\n".join(lines))
 
 

@@ -45,7 +45,7 @@ def _recipe(given: argparse.Namespace, project: Any) -> Recipe:
     if start:
         values["start"] = start
     recipe = recipe_from(values, preset=given.preset)
-    return recipe.model_copy(update={"start": catalogue.resolve(recipe.start).key})
+    return recipe.model_copy(update={"start": catalogue.resolve(recipe.start, recipe.task).key})
 
 
 def train(given: argparse.Namespace) -> Answer:

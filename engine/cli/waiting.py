@@ -64,9 +64,12 @@ class _Teller:
 
 def _metrics(metrics: dict[str, float | None]) -> str:
     """Write the headline figures."""
-    shown = [f"{name} {share(metrics[key])}" for key, name in (("accuracy", "accuracy"), ("macro_f1", "macro F1")) if key in metrics]
+    shown = [f"{name} {share(metrics[key])}" for key, name in _SHOWN.items() if key in metrics]
     loss = metrics.get("loss")
     return ", ".join(shown if loss is None else [*shown, f"loss {loss:.4f}"])
+
+
+_SHOWN = {"accuracy": "accuracy", "macro_f1": "macro F1", "map": "mAP", "map_50": "AP50", "miou": "mIoU", "dice": "Dice"}
 
 
 def outcome(run: runs.Run) -> dict[str, Any]:

@@ -21,9 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from engine.data.formats import Skipped
 from engine.errors import StudioError
 
-__all__ = ["LIMITS", "Archive", "Limits", "room_for"]
+__all__ = ["LIMITS", "Archive", "Limits", "check_name", "room_for", "shown_name"]
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class Archive:
             StudioError: if it is no whole zip, or holds anything unsafe.
         """
         self.path = path
+        self.skipped: list[Skipped] = []
         _check_end(path, limits)
         try:
             self._zip = zipfile.ZipFile(path)
@@ -103,10 +105,10 @@ class Archive:
         except _DAMAGE as error:
             if isinstance(error, OSError) and error.errno is not None:  # the disk's fault, not the archive's
                 raise
-            raise StudioError(f"'{_shown(name)}' in {self.path.name} is damaged, or not as large as the zip says", "Make the zip again.") from error
+            raise StudioError(f"'{shown_name(name)}' in {self.path.name} is damaged, or not as large as the zip says", "Make the zip again.") from error
 
 
-def _shown(name: str) -> str:
+def shown_name(name: str) -> str:
     """Make a hostile name fit to be read: one line, at most 60 letters."""
     plain = "".join(mark if mark.isprintable() else "?" for mark in name)
     return plain if len(plain) <= 60 else plain[:57] + "…"
@@ -160,12 +162,12 @@ def _checked(infos: list[zipfile.ZipInfo], path: Path, limits: Limits) -> dict[s
     files: dict[str, zipfile.ZipInfo] = {}
     seen: set[str] = set()
     for info in infos:
-        name = _checked_name(info, limits)
+        name = check_name(info.orig_filename, info.is_dir(), limits)  # `filename` is already cut at a NUL and has its separators changed
         if info.is_dir():
             continue
         same = unicodedata.normalize("NFC", name).casefold()
         if same in seen:
-            raise StudioError(f"'{_shown(name)}' is in the zip twice, or differs from another name only in capitals", "Rename one of them and zip again.")
+            raise StudioError(f"'{shown_name(name)}' is in the zip twice, or differs from another name only in capitals", "Rename one of them and zip again.")
         seen.add(same)
         _check_entry(info, name, limits)
         files[name] = info
@@ -173,8 +175,12 @@ def _checked(infos: list[zipfile.ZipInfo], path: Path, limits: Limits) -> dict[s
     return files
 
 
-def _checked_name(info: zipfile.ZipInfo, limits: Limits) -> str:
-    raw = info.orig_filename  # `filename` is already cut at a NUL and has its separators changed
+def check_name(raw: str, folder: bool, limits: Limits, kind: str = "zip") -> str:
+    """Return an entry's name in its normal form.
+
+    Raises:
+        StudioError: if it is not one that a data set would have.
+    """
     faults = {
         "is an absolute path": raw.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", raw) is not None,
         "leads out of the archive": ".." in re.split(r"[/\\]", raw),
@@ -184,16 +190,17 @@ def _checked_name(info: zipfile.ZipInfo, limits: Limits) -> str:
         "is a name that Windows keeps for devices": any(_RESERVED.fullmatch(part.rstrip(". ")) for part in raw.split("/")),
         "is empty": not raw.strip("/. "),
     }
-    fault = next((words for words, found in faults.items() if found and not (words == "is empty" and info.is_dir())), None)
+    fault = next((words for words, found in faults.items() if found and not (words == "is empty" and folder)), None)
     if fault:
         raise StudioError(
-            f"the name '{_shown(raw)}' in the zip {fault}; nothing was unpacked", "Do not use this zip unless you trust its maker; pack the pictures anew."
+            f"the name '{shown_name(raw)}' in the {kind} {fault}; nothing was unpacked",
+            f"Do not use this {kind} unless you trust its maker; pack the pictures anew.",
         )
     return "/".join(part for part in raw.split("/") if part not in ("", "."))
 
 
 def _check_entry(info: zipfile.ZipInfo, name: str, limits: Limits) -> None:
-    shown = _shown(name)
+    shown = shown_name(name)
     form = info.external_attr >> 16
     if info.create_system == 3 and stat.S_IFMT(form) not in (0, stat.S_IFREG):
         raise StudioError(f"'{shown}' in the zip is a link or a device, not a file; nothing was unpacked", "Zip the pictures themselves.")

@@ -1,13 +1,14 @@
 """Decode once: a version's pictures as one uint8 memory map, so that later epochs never touch a JPEG.
 
 Each picture is kept as the square from whose centre the model's input is cut (see `engine.data.images.stored_square`): evaluation
-takes that centre and gets exactly what `for_model` gives; training cuts random crops from the whole square.
+takes that centre and gets exactly what `for_model` gives; training cuts random crops from the whole square. Where a model sees pictures
+whole (`engine.data.geometry`), its input itself is kept.
 
 A set can be used while background threads still fill it (`filling`), so that the first epoch overlaps with decoding. Files are named
-by their content: cache/decoded/<store_px>-<interpolation>-<hash>.u8 holds the pixels, the .json beside it is written last and says
+by their content: cache/decoded/<form>-<hash>.u8 holds the pixels, the .json beside it is written last and says
 which pictures they are. Everything here may be deleted at any time.
 
-Legend: N pictures, H = W = store_px, C = 3.
+Legend: N pictures, H x W pixels stored (a square of store_px where the centre is looked at), C = 3.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from engine import workspace
-from engine.data import images, versions
+from engine.data import geometry, images, versions
 from engine.errors import StudioError
 
 __all__ = ["DecodedSet", "decoded", "filling"]
@@ -48,8 +49,9 @@ class DecodedSet:
         labels_N: int64, the class index of each row; -1 where labels are drawn.
         item_ids_N: int64, the item of each row. Rows stand in the manifest's order.
         rows: the row numbers (int64) of each split: 'train', 'val', 'test'.
-        image_size: side, in pixels, of the model's input.
-        store_px: side, in pixels, of the stored squares.
+        input_hw: height and width, in pixels, of the model's input.
+        store_px: height, in pixels, of what is stored: the side of a square; aspect: its width over its height.
+        content_N2: the share of the stored width and height that each picture fills: 1 but where pictures are shown whole.
     """
 
     def __init__(self, manifest: Mapping[str, Any], preprocessing: Mapping[str, Any], pixels: np.ndarray, filler: _Filler | None) -> None:
@@ -59,8 +61,14 @@ class DecodedSet:
         self.labels_N = np.array([entry.get("label", -1) for entry in entries], dtype=np.int64)
         self.item_ids_N = np.array([entry["id"] for entry in entries], dtype=np.int64)
         self.rows: dict[str, np.ndarray] = {name: np.flatnonzero(splits == name) for name in ("train", "val", "test")}
-        self.image_size = int(preprocessing["image_size"])
+        whole = preprocessing.get("fit", "crop") == "whole"
+        self.input_hw = images.stored_hw(preprocessing) if whole else (int(preprocessing["image_size"]),) * 2
         self.store_px = int(pixels.shape[1])
+        self.aspect = pixels.shape[2] / pixels.shape[1]
+        self.content_N2 = np.ones((len(entries), 2))
+        if whole:
+            spots = [geometry.placed(entry["width"], entry["height"], self.input_hw) for entry in entries]
+            self.content_N2 = np.array([(spot.content_width, spot.content_height) for spot in spots]).reshape(-1, 2) / self.input_hw[::-1]
         self._filler = filler
 
     def __len__(self) -> int:
@@ -92,9 +100,10 @@ class DecodedSet:
             self._filler.wait(range(len(self)) if rows is None else rows)
 
     def evaluation_view(self, rows: Any) -> np.ndarray:
-        """Return the model's input of these rows, image_size a side: exactly what `for_model` gives. A copy, uint8 NHWC."""
-        edge = (self.store_px - self.image_size) // 2
-        return self.images_NHWC[rows, edge : edge + self.image_size, edge : edge + self.image_size]
+        """Return the model's input of these rows: exactly what `for_model` gives. A copy, uint8 NHWC."""
+        height, width = self.input_hw
+        top, left = (self.images_NHWC.shape[1] - height) // 2, (self.images_NHWC.shape[2] - width) // 2
+        return self.images_NHWC[rows, top : top + height, left : left + width]
 
     def close(self) -> None:
         """Stop filling. What was decoded of an incomplete set is dropped; a complete one stays on disk."""
@@ -108,11 +117,13 @@ class _Filler:
     Threads, since Pillow and hashlib let go of the interpreter's lock while they work.
     """
 
-    def __init__(self, manifest: Mapping[str, Any], pixels: np.memmap, part: Path, path: Path, interpolation: str, order: Iterable[int], threads: int) -> None:
+    def __init__(
+        self, manifest: Mapping[str, Any], pixels: np.memmap, part: Path, path: Path, form: Mapping[str, Any], order: Iterable[int], threads: int
+    ) -> None:
         self._entries = manifest["items"]
         self._pixels, self._part, self._path = pixels, part, path
-        self._interpolation = interpolation
-        self._donors = _donors(path, {entry["sha256"] for entry in self._entries})
+        self._form = form
+        self._donors = _donors(path, pixels.shape[1:3], {entry["sha256"] for entry in self._entries})
         self._state = bytearray(len(self._entries))
         self._queue = itertools.chain(order, range(len(self._entries)))  # the second part catches what `order` leaves out
         self._changed = threading.Condition()
@@ -150,7 +161,7 @@ class _Filler:
         entry = self._entries[row]
         donor = self._donors.get(entry["sha256"])
         try:
-            self._pixels[row] = donor if donor is not None else _decode(entry, self._pixels.shape[1], self._interpolation)
+            self._pixels[row] = donor if donor is not None else _decode(entry, self._form)
         except StudioError:
             with self._changed:
                 self._state[row] = _FREE  # whoever waits for it next tries again, and is told too
@@ -189,7 +200,7 @@ class _Filler:
         self._part.unlink(missing_ok=True)
 
 
-def _decode(entry: Mapping[str, Any], store_px: int, interpolation: str) -> np.ndarray:
+def _decode(entry: Mapping[str, Any], form: Mapping[str, Any]) -> np.ndarray:
     """Read one picture, make sure it is still the one that was imported, and bring it into its stored form."""
     path = versions.absolute(entry["path"])
     try:
@@ -200,18 +211,18 @@ def _decode(entry: Mapping[str, Any], store_px: int, interpolation: str) -> np.n
         ) from error
     if hashlib.sha256(content).hexdigest() != entry["sha256"]:
         raise StudioError(f"the picture {entry['name']} has changed since it was imported ({path})", "Put the old file back, or import it again.")
-    picture = images.open_rgb(io.BytesIO(content), store_px, entry["name"])
-    return np.asarray(images.stored_square(picture, store_px, interpolation))
+    return images.stored(images.opened(io.BytesIO(content), form, entry["name"]), form)
 
 
-def _path_of(manifest: Mapping[str, Any], store_px: int, interpolation: str) -> Path:
+def _path_of(manifest: Mapping[str, Any], hw: tuple[int, int], form: Mapping[str, Any]) -> Path:
+    shape = f"{hw[0]}" if form.get("fit", "crop") == "crop" else f"{hw[0]}x{hw[1]}"
     content = hashlib.sha256(f"{_FORM}".encode())
     for entry in manifest["items"]:
         content.update(bytes.fromhex(entry["sha256"]))
-    return workspace.cache("decoded") / f"{store_px}-{interpolation}-{content.hexdigest()[:32]}.u8"
+    return workspace.cache("decoded") / f"{shape}-{form['interpolation']}-{content.hexdigest()[:32]}.u8"
 
 
-def _donors(path: Path, wanted: set[str]) -> dict[str, np.ndarray]:
+def _donors(path: Path, hw: tuple[int, int], wanted: set[str]) -> dict[str, np.ndarray]:
     """Find pictures that earlier sets of the same geometry hold already, so that adding ten pictures decodes ten."""
     geometry = path.name.rsplit("-", 1)[0]
     found: dict[str, np.ndarray] = {}
@@ -219,7 +230,7 @@ def _donors(path: Path, wanted: set[str]) -> dict[str, np.ndarray]:
     for record in known[:_DONORS]:
         try:
             hashes = workspace.read_json(record)["sha256"]
-            pixels = _mapped(record.with_suffix(".u8"), len(hashes), int(geometry.split("-")[0]))
+            pixels = _mapped(record.with_suffix(".u8"), len(hashes), hw)
         except (StudioError, OSError, ValueError):  # removed meanwhile, or damaged: a donor is only a shortcut
             continue
         for row, sha256 in enumerate(hashes):
@@ -235,18 +246,18 @@ def _age(path: Path) -> float:
         return 0.0
 
 
-def _mapped(path: Path, count: int, store_px: int) -> np.memmap:
+def _mapped(path: Path, count: int, hw: tuple[int, int]) -> np.memmap:
     """Map a complete file. Copy-on-write: nobody can change the cache, and torch takes the array without a warning."""
-    if path.stat().st_size != count * store_px * store_px * 3:
+    if path.stat().st_size != count * hw[0] * hw[1] * 3:
         raise ValueError(f"{path.name} has the wrong length")
-    return np.memmap(path, np.uint8, "c", shape=(count, store_px, store_px, 3))
+    return np.memmap(path, np.uint8, "c", shape=(count, *hw, 3))
 
 
-def _existing(path: Path, count: int, store_px: int) -> np.memmap | None:
+def _existing(path: Path, count: int, hw: tuple[int, int]) -> np.memmap | None:
     if not path.with_suffix(".json").exists():
         return None
     try:
-        found = _mapped(path, count, store_px)
+        found = _mapped(path, count, hw)
     except (OSError, ValueError):
         return None
     os.utime(path.with_suffix(".json"))  # used just now: the last to be removed
@@ -297,27 +308,27 @@ def filling(manifest: Mapping[str, Any], preprocessing: Mapping[str, Any], *, or
 
     Args:
         manifest: a version, as `engine.data.versions.freeze` gives it.
-        preprocessing: image_size, crop_share and interpolation of the model (see `engine.data.images.for_model`).
+        preprocessing: image_size, crop_share, interpolation, and fit, height, width of the model (see `engine.data.images.for_model`).
         order: rows in the order in which they will be needed; by default training, validation, test.
         threads: how many decode; by default one a processor.
 
     Raises:
         StudioError: if the disk is too full.
     """
-    store_px, interpolation = images.store_px_of(preprocessing), str(preprocessing["interpolation"])
+    hw = images.stored_hw(preprocessing)
     count = len(manifest["items"])
-    path = _path_of(manifest, store_px, interpolation)
-    pixels = _existing(path, count, store_px)
+    path = _path_of(manifest, hw, preprocessing)
+    pixels = _existing(path, count, hw)
     if pixels is not None:
         return DecodedSet(manifest, preprocessing, pixels, None)
-    needed = count * store_px * store_px * 3
+    needed = count * hw[0] * hw[1] * 3
     _make_room(path.parent, needed)
     part = _new_part(path, needed)
-    fresh = np.memmap(part, np.uint8, "r+", shape=(count, store_px, store_px, 3))
+    fresh = np.memmap(part, np.uint8, "r+", shape=(count, *hw, 3))
     if order is None:
         places = {"train": 0, "val": 1, "test": 2}
         order = sorted(range(count), key=lambda row: places[manifest["items"][row]["split"]])
-    return DecodedSet(manifest, preprocessing, fresh, _Filler(manifest, fresh, part, path, interpolation, order, threads or _processors()))
+    return DecodedSet(manifest, preprocessing, fresh, _Filler(manifest, fresh, part, path, preprocessing, order, threads or _processors()))
 
 
 def _processors() -> int:

@@ -18,10 +18,27 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from engine import workspace
-from engine.data import items
+from engine.data import geometry
 from engine.errors import StudioError
 
-__all__ = ["FORMATS", "MAX_PIXELS", "SUFFIXES", "THUMBNAIL_SIZES", "Checked", "check", "for_model", "open_rgb", "store_px_of", "stored_square", "thumbnail"]
+__all__ = [
+    "FORMATS",
+    "MAX_PIXELS",
+    "SUFFIXES",
+    "THUMBNAIL_SIZES",
+    "UNREADABLE",
+    "Checked",
+    "check",
+    "check_and_open",
+    "for_model",
+    "open_rgb",
+    "opened",
+    "store_px_of",
+    "stored",
+    "stored_hw",
+    "stored_square",
+    "thumbnail",
+]
 
 FORMATS = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "GIF": ".gif", "BMP": ".bmp", "WEBP": ".webp", "TIFF": ".tif", "PPM": ".ppm", "AVIF": ".avif"}
 """What Pillow may decode here, by its own name, and the suffix a copy gets. Others (EPS runs a program) are never tried."""
@@ -32,11 +49,12 @@ SUFFIXES = frozenset([".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".gif", 
 MAX_PIXELS = 120_000_000
 """A larger picture is refused from its header alone: decoding 120 megapixels already takes 360 MB."""
 
-THUMBNAIL_SIZES = (96, 192, 384, 768)
+THUMBNAIL_SIZES = (96, 192, 384, 768, 2048, 4096)
+"""Longest sides in pixels; the two largest are for drawing on, the others for looking at."""
 
 Image.MAX_IMAGE_PIXELS = 2 * MAX_PIXELS  # Pillow's own fence, behind ours: it warns from here and refuses from twice this
 
-_UNREADABLE = (
+UNREADABLE = (
     OSError,
     SyntaxError,
     ValueError,
@@ -59,11 +77,12 @@ _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.B
 
 @dataclass(frozen=True)
 class Checked:
-    """A picture that was decoded once: its suffix by content, and its size in pixels as a viewer shows it (turned by EXIF)."""
+    """A picture that was decoded once: its suffix by content, its size in pixels as a viewer shows it, and how it is turned (EXIF, 1 to 8)."""
 
     suffix: str
     width: int
     height: int
+    turn: int = 1
 
 
 def _name(source: Path | BinaryIO, name: str | None) -> str:
@@ -82,7 +101,7 @@ def _opened(source: Path | BinaryIO, name: str) -> Image.Image:
         raise StudioError(f"the picture {name} is gone", "Put it back where it was, or remove it from the project.") from error
     except Image.DecompressionBombError as error:
         raise StudioError(f"{name} claims more than {MAX_PIXELS // 1_000_000} megapixels", "Save it smaller, then import it again.") from error
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise StudioError(f"{name} is not a picture that can be read", "Save it as JPEG or PNG, then import it again.") from error
     if picture.width * picture.height > MAX_PIXELS:
         picture.close()
@@ -109,10 +128,15 @@ def check(source: Path | BinaryIO, name: str | None = None) -> Checked:
         try:
             picture.draft(None, (1, 1))
             picture.load()
-            turned = picture.getexif().get(0x0112) in (5, 6, 7, 8)
-        except _UNREADABLE as error:
+            turn = picture.getexif().get(0x0112, 1)
+        except UNREADABLE as error:
             raise _damaged(called, error) from error
-    return Checked(suffix, height, width) if turned else Checked(suffix, width, height)
+    return _as_shown(suffix, width, height, turn)
+
+
+def _as_shown(suffix: str, width: int, height: int, turn: object) -> Checked:
+    known = turn if isinstance(turn, int) and 1 < turn < 9 else 1
+    return Checked(suffix, height, width, known) if known > 4 else Checked(suffix, width, height, known)
 
 
 def open_rgb(source: Path | BinaryIO, size_px: int | None = None, name: str | None = None) -> Image.Image:
@@ -127,16 +151,32 @@ def open_rgb(source: Path | BinaryIO, size_px: int | None = None, name: str | No
     Raises:
         StudioError: if it is gone, damaged, no picture, or larger than MAX_PIXELS.
     """
+    return check_and_open(source, size_px, name)[1]
+
+
+def check_and_open(source: Path | BinaryIO, size_px: int | None = None, name: str | None = None) -> tuple[Checked, Image.Image]:
+    """Do what `check` and `open_rgb` do, decoding once."""
     called = _name(source, name)
     with _opened(source, called) as picture:
+        width, height, suffix = picture.width, picture.height, FORMATS[picture.format or "PNG"]
         try:
             if size_px is not None:
                 picture.draft(None, (2 * size_px, 2 * size_px))
             picture.load()
+            turn = picture.getexif().get(0x0112, 1)
             ImageOps.exif_transpose(picture, in_place=True)
-            return _to_rgb(picture)
-        except _UNREADABLE as error:
+            return _as_shown(suffix, width, height, turn), _to_rgb(picture)
+        except UNREADABLE as error:
             raise _damaged(called, error) from error
+
+
+def opened(source: Path | BinaryIO, preprocessing: Mapping[str, Any], name: str | None = None) -> Image.Image:
+    """Decode a picture to RGB as a model's preprocessing wants it: a large JPEG reduced where only a part of it is looked at.
+
+    Raises:
+        StudioError: as `open_rgb`.
+    """
+    return open_rgb(source, store_px_of(preprocessing) if preprocessing.get("fit", "crop") == "crop" else None, name)
 
 
 def _to_rgb(picture: Image.Image) -> Image.Image:
@@ -165,6 +205,25 @@ def store_px_of(preprocessing: Mapping[str, Any]) -> int:
     return max(int(preprocessing["image_size"]), round(preprocessing["image_size"] / preprocessing["crop_share"]))
 
 
+def stored_hw(preprocessing: Mapping[str, Any]) -> tuple[int, int]:
+    """Return height and width, in pixels, in which a picture is kept decoded: the square above, or where it is shown whole the model's input.
+
+    >>> stored_hw({"fit": "whole", "image_size": 320, "height": 256, "width": 320})
+    (256, 320)
+    """
+    if preprocessing.get("fit", "crop") == "crop":
+        return (store_px_of(preprocessing),) * 2
+    return tuple(int(preprocessing.get(side) or preprocessing["image_size"]) for side in ("height", "width"))  # type: ignore[return-value]
+
+
+def stored(picture: Image.Image, preprocessing: Mapping[str, Any]) -> np.ndarray:
+    """Bring an RGB picture into the form in which it is kept decoded: uint8 [height, width, 3]."""
+    height, width = stored_hw(preprocessing)
+    if preprocessing.get("fit", "crop") == "crop":
+        return np.asarray(stored_square(picture, height, preprocessing["interpolation"]))
+    return geometry.shown_whole(picture, geometry.placed(*picture.size, (height, width)), (height, width), _FILTERS[preprocessing["interpolation"]])
+
+
 def stored_square(picture: Image.Image, store_px: int, interpolation: str) -> Image.Image:
     """Cut the central square out of a picture and resize it to store_px, antialiased."""
     side = min(picture.size)
@@ -173,14 +232,17 @@ def stored_square(picture: Image.Image, store_px: int, interpolation: str) -> Im
 
 
 def for_model(picture: Image.Image, preprocessing: Mapping[str, Any]) -> np.ndarray:
-    """Bring a picture into the form the model was made for: the central square, resized, and its centre.
+    """Bring a picture into the form the model was made for: the central square, resized, and its centre; or the whole (`engine.data.geometry`).
 
     `preprocessing` holds image_size, crop_share, interpolation ('bilinear' or 'bicubic'), mean and std; the last two are applied
-    inside the model. Open large files with `open_rgb(path, store_px_of(preprocessing))` to get exactly what evaluation saw.
+    inside the model. Where the whole is shown it also holds fit, height and width. Open files with `opened(path, preprocessing)` to get
+    exactly what evaluation saw.
 
     Returns:
-        uint8, image_size x image_size x 3.
+        uint8, image_size x image_size x 3, or height x width x 3.
     """
+    if preprocessing.get("fit", "crop") == "whole":
+        return stored(picture if picture.mode == "RGB" else _to_rgb(picture), preprocessing)
     store_px, size_px = store_px_of(preprocessing), int(preprocessing["image_size"])
     edge = (store_px - size_px) // 2
     rgb = picture if picture.mode == "RGB" else _to_rgb(picture)
@@ -195,6 +257,8 @@ def thumbnail(item_id: int, size_px: int) -> Path:
     """
     if size_px not in THUMBNAIL_SIZES:
         raise StudioError(f"there are no thumbnails of {size_px} pixels", f"Choose one of {', '.join(map(str, THUMBNAIL_SIZES))}.")
+    from engine.data import items  # the database is slow to import, and the processes that decode pictures have no use for it
+
     item = items.get_item(item_id)
     path = workspace.cache("thumbs") / item.sha256[:2] / f"{item.sha256}-{size_px}.jpg"
     if not path.exists():

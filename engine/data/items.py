@@ -9,15 +9,16 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Row, Select, and_, delete, exists, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, and_, bindparam, delete, exists, func, insert, select, update
 
 from engine import workspace
 from engine.data import store
 from engine.data.names import clean_name
-from engine.errors import StudioError
+from engine.errors import ConflictError, StudioError
 
 __all__ = [
     "Item",
@@ -27,8 +28,10 @@ __all__ = [
     "count_items",
     "delete_class",
     "exclude",
+    "find_item",
     "get_item",
     "get_items",
+    "list_ids",
     "list_items",
     "put_label",
     "rename_class",
@@ -58,12 +61,24 @@ class Item:
     reviewed: bool = False
 
 
+@cache
 def _selected() -> Select[Any]:
+    """Build the query once: putting it together took a quarter of an edit's time."""
     items, labels, classes_ = store.items, store.marks, store.classes
     source = items.outerjoin(labels, and_(labels.c.item_id == items.c.id, labels.c.kind == "class", labels.c.by != "model")).outerjoin(
         classes_, classes_.c.id == labels.c.class_id
     )
     return select(items, classes_.c.name.label("label")).select_from(source)
+
+
+@cache
+def _one_selected() -> Select[Any]:
+    return _selected().where(store.items.c.id == bindparam("one"))
+
+
+@cache
+def _class_selected() -> Select[Any]:
+    return select(store.classes.c.id).where(store.classes.c.project_id == bindparam("project"), store.classes.c.name == bindparam("class_name"))
 
 
 def _item(row: Row[Any]) -> Item:
@@ -115,6 +130,13 @@ def list_items(
         return _by_id(connection, ids)
 
 
+def list_ids(project_id: str, *, label: str | None = None, unlabelled: bool = False, limit: int = 5000) -> list[int]:
+    """Return the ids of the pictures that `list_items` would give first: enough to go through them one by one."""
+    with store.session() as connection:
+        query = _filtered(select(store.items.c.id), project_id, label, None, unlabelled, False)
+        return list(connection.scalars(query.order_by(store.items.c.id).limit(limit)))
+
+
 def count_items(project_id: str, *, label: str | None = None, split: str | None = None, unlabelled: bool = False, excluded: bool = False) -> int:
     """Count the pictures that `list_items` would give in all."""
     with store.session() as connection:
@@ -124,6 +146,8 @@ def count_items(project_id: str, *, label: str | None = None, split: str | None 
 
 def _by_id(connection: Connection, ids: list[int]) -> list[Item]:
     found: dict[int, Item] = {}
+    if len(ids) == 1:
+        return [_item(row) for row in connection.execute(_one_selected(), {"one": ids[0]})][:1]
     for start in range(0, len(ids), _CHUNK):
         rows = connection.execute(_selected().where(store.items.c.id.in_(ids[start : start + _CHUNK])))
         found.update((row.id, _item(row)) for row in rows)
@@ -148,6 +172,28 @@ def get_item(item_id: int) -> Item:
     return found[0]
 
 
+def find_item(project_id: str, name_or_id: str) -> Item:
+    """Return the picture of that name, of that id, or whose name ends so (a file's name without its folders).
+
+    Raises:
+        StudioError: if there is none, or several whose names end so.
+    """
+    table = store.items
+    own = select(table.c.id).where(table.c.project_id == project_id)
+    ways = [own.where(table.c.name == name_or_id)]
+    if name_or_id.isdecimal() and len(name_or_id) < 16:
+        ways.append(own.where(table.c.id == int(name_or_id)))
+    ways.append(own.where(table.c.name.endswith(f"/{name_or_id}", autoescape=True)))
+    with store.session() as connection:
+        for way in ways:
+            found = list(connection.scalars(way.limit(2)))
+            if len(found) > 1:
+                raise StudioError(f"several pictures are called '{name_or_id}'", "Write the name with its folders, or the id.")
+            if found:
+                return _by_id(connection, found)[0]
+    raise StudioError(f"there is no picture '{name_or_id}' in this project", "Write its name as the Data page shows it, or its id.")
+
+
 def classes(project_id: str) -> list[str]:
     """Return the project's class names, sorted; also those without a picture."""
     with store.session() as connection:
@@ -156,10 +202,9 @@ def classes(project_id: str) -> list[str]:
 
 def class_id_of(connection: Connection, project_id: str, name: str) -> int:
     """Return the id of a class, made if it is new."""
-    table = store.classes
-    found = connection.scalar(select(table.c.id).where(table.c.project_id == project_id, table.c.name == name))
+    found = connection.scalar(_class_selected(), {"project": project_id, "class_name": name})
     if found is None:
-        found = connection.execute(insert(table).values(project_id=project_id, name=name)).inserted_primary_key[0]  # type: ignore[index]
+        found = connection.execute(insert(store.classes).values(project_id=project_id, name=name)).inserted_primary_key[0]  # type: ignore[index]
     return int(found)
 
 
@@ -216,7 +261,8 @@ def touch(connection: Connection, item_id: int, revision: int | None, **values: 
     """Count one edit of a picture, as a part of the edit's transaction.
 
     Raises:
-        StudioError: if someone else edited it since `revision`, or it is gone.
+        ConflictError: if someone else edited it since `revision`.
+        StudioError: if it is gone.
     """
     items = store.items
     where = [items.c.id == item_id] if revision is None else [items.c.id == item_id, items.c.revision == revision]
@@ -224,14 +270,15 @@ def touch(connection: Connection, item_id: int, revision: int | None, **values: 
         return
     if not store.exists(connection, items, id=item_id):
         raise StudioError(f"there is no picture {item_id}", "It may have been removed: load the page again.")
-    raise StudioError("this picture was changed elsewhere meanwhile, so your change was not saved", "Look at it as it is now, then decide again.")
+    raise ConflictError("this picture was changed elsewhere meanwhile, so your change was not saved", "Look at it as it is now, then decide again.")
 
 
 def set_label(item_id: int, label: str | None, revision: int, *, by: str = "person") -> Item:
     """Say what a picture shows, or with None that it is not sorted. A new class name makes the class.
 
     Raises:
-        StudioError: if the picture was edited since `revision`, or is gone, or the class name is not one.
+        ConflictError: if the picture was edited since `revision`.
+        StudioError: if it is gone, or the class name is not one.
     """
     with store.session() as connection:
         touch(connection, item_id, revision)

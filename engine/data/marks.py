@@ -18,7 +18,7 @@ from engine.data import items, shapes, store
 from engine.data.names import clean_name
 from engine.errors import StudioError
 
-__all__ = ["MOST_MARKS", "TASK_KINDS", "Mark", "of_items", "propose", "replace", "set_reviewed"]
+__all__ = ["MOST_MARKS", "TASK_KINDS", "Mark", "holds", "of_items", "propose", "replace", "set_reviewed"]
 
 TASK_KINDS: Mapping[str, tuple[shapes.Kind, ...]] = {
     "image-classification": ("class",),
@@ -72,7 +72,8 @@ def replace(item_id: int, marks: Sequence[Mark], revision: int | None, *, review
         reviewed: whether the picture now counts as labelled, even where it holds nothing; None leaves that as it is.
 
     Raises:
-        StudioError: if the picture was edited meanwhile or is gone, or a mark is no valid shape.
+        ConflictError: if the picture was edited meanwhile.
+        StudioError: if it is gone, or a mark is no valid shape.
     """
     if len(marks) > MOST_MARKS:
         raise StudioError(f"a picture can hold {MOST_MARKS:,} labels, and this one has {len(marks):,}", "Remove some.")
@@ -82,6 +83,16 @@ def replace(item_id: int, marks: Sequence[Mark], revision: int | None, *, review
         connection.execute(delete(store.marks).where(store.marks.c.item_id == item_id, store.marks.c.kind != "class"))
         _enter(connection, row, marks)
         return int(row.revision)
+
+
+def holds(item: items.Item, marks: Sequence[Mark]) -> bool:
+    """Tell whether a picture's marks are exactly these: then an edit whose answer got lost has arrived, and sending it again is no conflict.
+
+    Raises:
+        StudioError: if a mark is no valid shape.
+    """
+    wanted = [(clean_name(mark.label, "class"), mark.kind, shapes.checked(mark.kind, mark.geometry, item.width, item.height), mark.by) for mark in marks]
+    return wanted == [(mark.label, mark.kind, mark.geometry, mark.by) for mark in of_items([item.id])[item.id]]
 
 
 def propose(item_id: int, marks: Sequence[Mark]) -> None:

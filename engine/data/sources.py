@@ -1,4 +1,4 @@
-"""Where pictures come from: a folder or a zip, both as named files that can be read."""
+"""Where pictures come from: a folder, a zip, a tar or one loose picture, all as named files that can be read by several threads."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from engine.data import tables
+from engine.data import formats
 from engine.data.archives import Archive
+from engine.data.formats import Skipped
 from engine.data.images import SUFFIXES
-from engine.data.layouts import Skipped
+from engine.data.tars import SUFFIXES as TAR_SUFFIXES
+from engine.data.tars import Tar
 from engine.errors import StudioError
 
 __all__ = ["Folder", "Source", "opened"]
@@ -20,9 +22,10 @@ MAX_FILES = 1_000_000
 
 
 class Source(Protocol):
-    """What an import needs of a folder or zip."""
+    """What an import needs of a folder or archive."""
 
     path: Path
+    skipped: list[Skipped]
 
     @property
     def files(self) -> Mapping[str, Any]:
@@ -38,68 +41,94 @@ class Source(Protocol):
 class Folder:
     """The files below a folder. Linked folders are not followed: they may lead round in circles or out of what was chosen."""
 
-    def __init__(self, path: Path) -> None:
-        """List a folder.
+    def __init__(self, path: Path, only: str | None = None) -> None:
+        """List a folder; with `only`, take that one file of it.
 
         Raises:
             StudioError: if it cannot be read or holds absurdly many files.
         """
         self.path = path
-        self.files: dict[str, Path] = {}
+        self.files: dict[str, str] = {}
         self.skipped: list[Skipped] = []
+        if only is not None:
+            self.files[only] = str(path / only)
+            return
         try:
             os.scandir(path).close()
         except OSError as error:
             raise StudioError(f"the folder {path} cannot be read ({error.strerror})", "Check that it is there and yours to read.") from error
-        for folder, folders, names in os.walk(path):
-            folders.sort()
-            here = Path(folder)
-            self.skipped += [Skipped(self._name(here / name), "a link to a folder, not followed") for name in folders if (here / name).is_symlink()]
-            for name in names:
-                self._take(here / name)
+        waiting = [""]
+        while waiting:
+            waiting += self._list(waiting.pop())
             if len(self.files) > MAX_FILES:
                 raise StudioError(f"{path} holds more than {MAX_FILES:,} files", "Choose the folder that holds the pictures.")
 
-    def _name(self, path: Path) -> str:
-        return path.relative_to(self.path).as_posix().encode("utf-8", "replace").decode()
+    def _list(self, prefix: str) -> list[str]:
+        """Take the files of one folder and return the folders in it."""
+        inner: list[str] = []
+        try:
+            with os.scandir(self.path / prefix if prefix else self.path) as entries:
+                for entry in entries:
+                    self._take(entry, prefix + entry.name, inner)
+        except OSError as error:
+            self.skipped.append(Skipped(_shown(prefix), f"a folder that cannot be read ({error.strerror})"))
+        return sorted(inner, reverse=True)
 
-    def _take(self, path: Path) -> None:
-        name = path.relative_to(self.path).as_posix()
-        if name != self._name(path):
-            self.skipped.append(Skipped(self._name(path), "its name is not valid text: rename it"))
-        elif not path.is_file():
-            self.skipped.append(Skipped(name, "not a file"))
+    def _take(self, entry: os.DirEntry[str], name: str, inner: list[str]) -> None:
+        if _shown(name) != name:
+            self.skipped.append(Skipped(_shown(name), "its name is not valid text: rename it"))
+        elif entry.is_dir():
+            if entry.is_symlink():
+                self.skipped.append(Skipped(name, "a link to a folder, not followed"))
+            else:
+                inner.append(name + "/")
+        elif entry.is_file():
+            self.files[name] = entry.path
         else:
-            self.files[name] = path
+            self.skipped.append(Skipped(name, "not a file"))
 
     @contextmanager
     def open(self, name: str) -> Iterator[BinaryIO]:
         """Give a file's content as a stream."""
-        with self.files[name].open("rb") as stream:
-            yield stream
+        with open(self.files[name], "rb", buffering=0) as stream:  # noqa: PTH123 (twenty thousand times)
+            yield stream  # type: ignore[misc]
 
     def size(self, name: str) -> int:
-        """Return a file's size in bytes."""
-        return self.files[name].stat().st_size
+        """Return a file's size in bytes, 0 where it is gone."""
+        try:
+            return os.stat(self.files[name]).st_size  # noqa: PTH116 (twenty thousand times)
+        except OSError:
+            return 0
+
+
+def _shown(name: str) -> str:
+    return name.encode("utf-8", "replace").decode()
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[Source, str | None]]:
-    """Open what the user chose: a folder, a .zip, or a CSV file beside its pictures. Give it and the chosen table's name, if any.
+    """Open what the user chose: a folder, an archive, a label file beside its pictures, or one picture. Give it and the label file's name, if any.
 
     Raises:
         StudioError: if it is nothing of these.
     """
-    suffix = path.suffix.casefold()
+    name = path.name.casefold()
     if path.is_dir():
         yield Folder(path), None
     elif not path.exists():
         raise StudioError(f"there is nothing at {path}", "Check the path: it must be on the machine that Graft runs on.")
-    elif suffix == ".zip":
+    elif name.endswith(".zip"):
         with Archive(path) as archive:
             yield archive, None
-    elif suffix in tables.SUFFIXES:
+    elif name.endswith(TAR_SUFFIXES):
+        with Tar(path) as tar:
+            yield tar, None
+    elif name.endswith(tuple(formats.LABEL_FILES)):
         yield Folder(path.parent), path.name
+    elif name.endswith(tuple(SUFFIXES)):
+        yield Folder(path.parent, path.name), None
     else:
-        kind = "one picture" if suffix in SUFFIXES else "neither a folder, a .zip nor a .csv"
-        raise StudioError(f"{path.name} is {kind}", "Choose a folder of pictures, a .zip of them, or a .csv file beside them.")
+        raise StudioError(
+            f"{path.name} is neither a folder, an archive, a picture nor a list of labels",
+            "Choose a folder of pictures, a .zip or .tar of them, or the CSV, JSON, YAML or XML file beside them.",
+        )

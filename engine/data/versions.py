@@ -15,25 +15,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, insert, select, update
 
 from engine import workspace
 from engine.data import projects, splits, store
 from engine.data.marks import TASK_KINDS
+from engine.data.names import clean_name
 from engine.errors import StudioError
 
-__all__ = ["Version", "absolute", "freeze", "list_versions", "load"]
+__all__ = ["Version", "absolute", "find", "freeze", "list_versions", "load", "name_version", "now"]
 
 SMALLEST = 3
 
 
 @dataclass(frozen=True)
 class Version:
-    """One frozen state of a data set."""
+    """One frozen state of a data set. `name` is what a user calls it, '' for none."""
 
     id: str
     created: float
     pictures: int
+    name: str = ""
+
+    @property
+    def short(self) -> str:
+        """The first letters of the id: enough to tell a project's versions apart."""
+        return self.id[:8]
 
 
 def freeze(project_id: str) -> dict[str, Any]:
@@ -45,30 +52,43 @@ def freeze(project_id: str) -> dict[str, Any]:
     project = projects.get(project_id)
     with store.session() as connection:
         splits.assign_within(connection, project_id)
-        names, entries = _whole_pictures(connection, project_id) if "class" in TASK_KINDS[project.task] else _with_shapes(connection, project)
-    body: dict[str, Any] = {"task": project.task, "classes": names, "items": entries}
-    manifest = {"id": _identity(body), **body}
+        manifest = _composed(connection, project, check=True)
     _keep(project_id, manifest)
     return manifest
 
 
-def _whole_pictures(connection: Connection, project_id: str) -> tuple[list[str], list[dict[str, Any]]]:
+def now(project_id: str) -> dict[str, Any]:
+    """Return the data set as it is now, in the form of a manifest; nothing is kept, and nothing need be enough to train on."""
+    project = projects.get(project_id)
+    with store.session() as connection:
+        return _composed(connection, project, check=False)
+
+
+def _composed(connection: Connection, project: projects.Project, *, check: bool) -> dict[str, Any]:
+    compose = _whole_pictures if "class" in TASK_KINDS[project.task] else _with_shapes
+    names, entries = compose(connection, project, check)
+    body: dict[str, Any] = {"task": project.task, "classes": names, "items": entries}
+    return {"id": _identity(body), **body}
+
+
+def _whole_pictures(connection: Connection, project: projects.Project, check: bool) -> tuple[list[str], list[dict[str, Any]]]:
     """Return class names and entries of pictures that show one class each: `label` is its index."""
     items, marks, classes = store.items, store.marks, store.classes
     rows = connection.execute(
         select(*_columns(), classes.c.name.label("label"))
         .join(marks, marks.c.item_id == items.c.id)
         .join(classes, classes.c.id == marks.c.class_id)
-        .where(items.c.project_id == project_id, items.c.excluded.is_(False), items.c.split.is_not(None), marks.c.kind == "class", marks.c.by != "model")
+        .where(items.c.project_id == project.id, items.c.excluded.is_(False), items.c.split.is_not(None), marks.c.kind == "class", marks.c.by != "model")
         .order_by(items.c.id)
     ).all()
-    _check_enough([(row.label, row.split, row.split_given) for row in rows])
+    if check:
+        _check_enough([(row.label, row.split, row.split_given) for row in rows])
     names = sorted({row.label for row in rows})
     index = {name: place for place, name in enumerate(names)}
     return names, [{**_entry(row), "label": index[row.label]} for row in rows]
 
 
-def _with_shapes(connection: Connection, project: projects.Project) -> tuple[list[str], list[dict[str, Any]]]:
+def _with_shapes(connection: Connection, project: projects.Project, check: bool) -> tuple[list[str], list[dict[str, Any]]]:
     """Return class names and entries of pictures with drawn labels: `width`, `height`, and `marks` as class index, kind and shape."""
     items, marks, classes = store.items, store.marks, store.classes
     drawn: dict[int, list[Any]] = defaultdict(list)
@@ -81,7 +101,8 @@ def _with_shapes(connection: Connection, project: projects.Project) -> tuple[lis
     )
     rows = [row for row in connection.execute(wanted.order_by(items.c.id)) if row.reviewed or row.id in drawn]
     names = sorted({mark.name for row in rows for mark in drawn[row.id]})
-    _check_enough_shapes(names, rows, drawn)
+    if check:
+        _check_enough_shapes(names, rows, drawn)
     index = {name: place for place, name in enumerate(names)}
     return names, [
         {
@@ -160,7 +181,43 @@ def list_versions(project_id: str) -> list[Version]:
     table = store.versions
     with store.session() as connection:
         rows = connection.execute(select(table).where(table.c.project_id == project_id).order_by(table.c.created.desc())).all()
-    return [Version(row.id, row.created, row.pictures) for row in rows]
+        names = _settings(connection, project_id).get("version_names", {})
+    return [Version(row.id, row.created, row.pictures, names.get(row.id, "")) for row in rows]
+
+
+def _settings(connection: Connection, project_id: str) -> dict[str, Any]:
+    return dict(connection.scalar(select(store.projects.c.settings).where(store.projects.c.id == project_id)) or {})
+
+
+def name_version(project_id: str, version_id: str, name: str) -> None:
+    """Give a version a name; an empty one takes its name away.
+
+    Raises:
+        StudioError: if the name is none, or another version has it.
+    """
+    name = clean_name(name, "version") if name.strip() else ""
+    if any(one.name.casefold() == name.casefold() and one.id != version_id for one in list_versions(project_id) if name):
+        raise StudioError(f"there is already a version called '{name}'", "Choose another name.")
+    with store.session() as connection:
+        settings = _settings(connection, project_id)
+        names = {**settings.get("version_names", {}), version_id: name}
+        kept = {**settings, "version_names": {key: value for key, value in names.items() if value}}
+        connection.execute(update(store.projects).where(store.projects.c.id == project_id).values(settings=kept))
+
+
+def find(project_id: str, wanted: str) -> Version:
+    """Return the version of that name, id, or first letters of an id.
+
+    Raises:
+        StudioError: if there is none, or there are several.
+    """
+    known = list_versions(project_id)
+    exact = [one for one in known if wanted and wanted in (one.id, one.name)]
+    found = exact or [one for one in known if len(wanted) >= 4 and one.id.startswith(wanted)]
+    if len(found) == 1:
+        return found[0]
+    listed = ", ".join(one.name or one.short for one in known[:8]) or "none yet: train once, or save one on the Data page"
+    raise StudioError(f"there {'are several versions' if found else 'is no version'} '{wanted[:70]}'", f"The newest are: {listed}.")
 
 
 def load(project_id: str, version_id: str) -> dict[str, Any]:

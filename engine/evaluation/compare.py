@@ -13,8 +13,8 @@ import numpy as np
 
 from engine import workspace
 from engine.errors import StudioError
-from engine.evaluation import metrics, paired
-from engine.evaluation.report import Predictions, read_predictions
+from engine.evaluation import judged, metrics, paired
+from engine.evaluation.judged import Judged
 from engine.evaluation.verdict import verdict
 from engine.recipe import differing
 from engine.runs import Run, find, read_report
@@ -26,7 +26,11 @@ MOST_DISAGREEMENTS = 500
 
 @dataclass(frozen=True)
 class Row:
-    """One run on the leaderboard. `accuracy` and its interval are on its own held-out pictures, `common_accuracy` on those all share."""
+    """One run on the leaderboard.
+
+    `score` (its task's leading figure), its interval and `figures` are on its own held-out pictures. `common_score` is the mean quality of
+    its answers on the pictures that all runs share: right or wrong for sorting, F1 or overlap of each picture for drawn labels.
+    """
 
     run_id: str
     name: str
@@ -34,19 +38,17 @@ class Row:
     version_id: str
     split: str
     n: int
-    accuracy: float
-    interval: tuple[float, float]
-    macro_f1: float
-    loss: float
-    ece: float
-    common_accuracy: float | None
+    score: float
+    interval: tuple[float, float] | None
+    figures: dict[str, float | None]
+    common_score: float | None
     common_interval: tuple[float, float] | None
     seconds: float | None
 
 
 @dataclass(frozen=True)
 class Pair:
-    """The best run against another: pictures only the one gets right, and how likely luck explains it (corrected for many comparisons)."""
+    """The best run against another: pictures on which the one answers better, and how likely luck explains it (corrected for many comparisons)."""
 
     best: str
     other: str
@@ -62,10 +64,12 @@ class Pair:
 class Comparison:
     """All that the Compare page shows. Lists with one entry a run follow `run_ids`; the leaderboard is best first."""
 
+    task: str
     run_ids: list[str]
     unfinished: list[str]
     leaderboard: list[Row]
     differing: dict[str, list[Any]]
+    class_metric: str
     per_class: list[dict[str, Any]]
     disagreements: list[dict[str, Any]]
     pairs: list[Pair]
@@ -76,117 +80,99 @@ class Comparison:
     notes: list[str]
 
 
-@dataclass(frozen=True)
-class _Tested:
-    """A run with its answers, keyed by the content of the pictures."""
-
-    run: Run
-    report: dict[str, Any]
-    version: dict[str, Any]
-    predictions: Predictions
-    rows: dict[str, int]
-
-
 def compare(runs: list[Run]) -> Comparison:
     """Lay runs side by side. Those that have no report yet are named in `unfinished` and otherwise left out.
 
     Raises:
         StudioError: if runs of different tasks are compared, or none has a report.
     """
-    tested = [_load(run, report) for run in runs if (report := read_report(run)) is not None]
+    tested = [judged.load(run, report) for run in runs if (report := read_report(run)) is not None]
     if not tested:
         raise StudioError("none of these runs has finished", "Wait until at least one has, then compare again.")
     tasks = sorted({entry.report["task"] for entry in tested})
     if len(tasks) > 1:
         raise StudioError(f"runs of different tasks ({', '.join(tasks)}) cannot be compared", "Choose runs of one task.")
     common = _common(tested)
-    right = _right(tested, common)
-    best = _best(tested, right)
-    pairs = _pairs(tested, right, best)
+    quality = np.array([[entry.quality[sha] for entry in tested] for sha in common], np.float64).reshape(len(common), len(tested))
+    best = _best(tested, quality)
+    pairs = _pairs(tested, quality, best)
     disagreements = _disagreements(tested, common)
-    board = [_row(entry, right[:, i]) for i, entry in enumerate(tested)]
-    board.sort(key=lambda row: (row.run_id != tested[best].run.id, -(row.common_accuracy if row.common_accuracy is not None else row.accuracy), -row.macro_f1))
+    board = [_row(entry, quality[:, i]) for i, entry in enumerate(tested)]
+    board.sort(key=lambda row: (row.run_id != tested[best].run.id, -(row.common_score if row.common_score is not None else row.score), -row.score))
     names = {entry.run.id: _name(entry, tested) for entry in tested}
+    leader, means = tested[best].run.id, quality.mean(0) if len(common) else None
     return Comparison(
+        task=tasks[0],
         run_ids=[entry.run.id for entry in tested],
         unfinished=[run.id for run in runs if run.id not in names],
         leaderboard=board,
         differing=differing([entry.run.recipe for entry in tested]),
+        class_metric=tested[0].class_metric,
         per_class=_per_class(tested, best),
         disagreements=disagreements[:MOST_DISAGREEMENTS],
         pairs=pairs,
         n_common=len(common),
         n_disagreements=len(disagreements),
         p_value=min((pair.corrected_p for pair in pairs), default=None),
-        verdict=verdict(names, tested[best].run.id, pairs, right.mean(0) if len(common) else None, len(common)),
+        verdict=verdict(names, leader, pairs, means, len(common), shades=tested[0].shades),
         notes=[*_notes(tested, len(common)), *_seen_before(tested, set(common))],
     )
 
 
-def _load(run: Run, report: dict[str, Any]) -> _Tested:
-    version = workspace.read_json(run.path("version.json"))
-    predictions = read_predictions(run.path("predictions.npz"))
-    content = {item["id"]: item["sha256"] for item in version["items"]}
-    rows = {content[item]: row for row, item in enumerate(predictions.item_ids.tolist()) if item in content}
-    return _Tested(run, report, version, predictions, rows)
-
-
-def _name(entry: _Tested, tested: list[_Tested]) -> str:
+def _name(entry: Judged, tested: list[Judged]) -> str:
     """Return the run's name, with its id where two share a name."""
     name = entry.run.name
     alike = sum(other.run.name == name for other in tested) > 1
     return f"{name} ({entry.run.id})" if alike else name
 
 
-def _common(tested: list[_Tested]) -> list[str]:
-    """Return the contents that every run was tested on under the same class name, in the first run's order."""
+def _common(tested: list[Judged]) -> list[str]:
+    """Return the contents that every run was tested on with the same labels, in the first run's order."""
     first, *others = tested
-    return [sha for sha in first.rows if all(sha in other.rows and _truth(other, sha) == _truth(first, sha) for other in others)]
+    return [sha for sha in first.quality if all(sha in other.quality and other.truth[sha] == first.truth[sha] for other in others)]
 
 
-def _truth(entry: _Tested, sha: str) -> str:
-    return entry.report["classes"][int(entry.predictions.labels[entry.rows[sha]])]
-
-
-def _right(tested: list[_Tested], common: list[str]) -> np.ndarray:
-    """Return bool [common pictures, runs]: is the answer right?"""
-    columns = [[entry.rows[sha] for sha in common] for entry in tested]
-    right = [(entry.predictions.predicted == entry.predictions.labels)[rows] for entry, rows in zip(tested, columns, strict=True)]
-    return np.stack(right, 1) if common else np.zeros((0, len(tested)), bool)
-
-
-def _best(tested: list[_Tested], right: np.ndarray) -> int:
-    """Return the index of the leader: most common pictures right, then macro F1, then the smaller loss."""
+def _best(tested: list[Judged], quality: np.ndarray) -> int:
+    """Return the index of the leader: the best answers on common pictures, then the task's figures, then the smaller loss."""
 
     def rank(i: int) -> tuple[float, float, float]:
-        figures = tested[i].report["metrics"]
-        return (float(right[:, i].mean()) if len(right) else figures["accuracy"], figures["macro_f1"], -figures["loss"])
+        figures, score = tested[i].report["metrics"], tested[i].score
+        return (float(quality[:, i].mean()) if len(quality) else score, figures.get("macro_f1", score), -(figures.get("loss") or 0.0))
 
     return max(range(len(tested)), key=rank)
 
 
-def _pairs(tested: list[_Tested], right: np.ndarray, best: int) -> list[Pair]:
+def _pairs(tested: list[Judged], quality: np.ndarray, best: int) -> list[Pair]:
     """Compare the best with each other run on the common pictures; none where there are none."""
-    others = [i for i in range(len(tested)) if i != best] if len(right) else []
-    counts = [(int((right[:, best] & ~right[:, i]).sum()), int((~right[:, best] & right[:, i]).sum())) for i in others]
-    p_values = [paired.mcnemar(*pair) for pair in counts]
+    others = [i for i in range(len(tested)) if i != best] if len(quality) else []
+    ahead = [quality[:, best] - quality[:, i] for i in others]
+    counts = [(int((gap > _ALIKE).sum()), int((gap < -_ALIKE).sum())) for gap in ahead]
+    shades = tested[0].shades
+    p_values = [paired.sign_flip(gap) if shades else paired.mcnemar(*pair) for gap, pair in zip(ahead, counts, strict=True)]
+    intervals = [paired.mean_interval(gap) if shades else paired.difference_interval(*pair, len(gap)) for gap, pair in zip(ahead, counts, strict=True)]
+    rows = zip(others, ahead, counts, intervals, p_values, paired.holm(p_values), strict=True)
     return [
         Pair(
             best=tested[best].run.id,
             other=tested[i].run.id,
             wins=wins,
             losses=losses,
-            difference=(wins - losses) / len(right),
-            interval=paired.difference_interval(wins, losses, len(right)),
+            difference=float(gap.mean()),
+            interval=interval,
             p_value=p,
             corrected_p=corrected,
         )
-        for i, (wins, losses), p, corrected in zip(others, counts, p_values, paired.holm(p_values), strict=True)
+        for i, gap, (wins, losses), interval, p, corrected in rows
     ]
 
 
-def _row(entry: _Tested, right: np.ndarray) -> Row:
-    figures = entry.report["metrics"]
+_ALIKE = 1e-9
+
+
+def _row(entry: Judged, quality: np.ndarray) -> Row:
+    def common_interval() -> tuple[float, float]:
+        return paired.mean_interval(quality) if entry.shades else metrics.wilson(int(quality.sum()), len(quality))
+
     return Row(
         run_id=entry.run.id,
         name=entry.run.name,
@@ -194,56 +180,55 @@ def _row(entry: _Tested, right: np.ndarray) -> Row:
         version_id=entry.version["id"],
         split=entry.report["split"],
         n=entry.report["n"],
-        accuracy=figures["accuracy"],
-        interval=tuple(entry.report["accuracy_interval"]),
-        macro_f1=figures["macro_f1"],
-        loss=figures["loss"],
-        ece=figures["ece"],
-        common_accuracy=float(right.mean()) if len(right) else None,
-        common_interval=metrics.wilson(int(right.sum()), len(right)) if len(right) else None,
+        score=entry.score,
+        interval=entry.interval,
+        figures=dict(entry.report["metrics"]),
+        common_score=float(quality.mean()) if len(quality) else None,
+        common_interval=common_interval() if len(quality) else None,
         seconds=(entry.report.get("seconds") or {}).get("total"),
     )
 
 
-def _per_class(tested: list[_Tested], best: int) -> list[dict[str, Any]]:
-    """Return for each class name F1 and recall a run (None where it does not know the class) and the F1 each has over the best run's."""
+def _per_class(tested: list[Judged], best: int) -> list[dict[str, Any]]:
+    """Return for each class name its figure in each run (None where a run does not know the class) and what each has over the best run's."""
     tables = [{row["name"]: row for row in entry.report["per_class"]} for entry in tested]
     names = sorted({name for table in tables for name in table})
     rows = []
     for name in names:
-        f1 = [table[name]["f1"] if name in table else None for table in tables]
-        leader = f1[best]
+        values = [table[name].get(entry.class_metric) if name in table else None for entry, table in zip(tested, tables, strict=True)]
+        leader = values[best]
         rows.append(
             {
                 "name": name,
-                "f1": f1,
+                "value": values,
                 "recall": [table[name]["recall"] if name in table else None for table in tables],
-                "support": [table[name]["support"] if name in table else 0 for table in tables],
-                "delta": [None if value is None or leader is None else value - leader for value in f1],
+                "support": [judged.support(table[name]) if name in table else 0 for table in tables],
+                "delta": [None if value is None or leader is None else value - leader for value in values],
             }
         )
     return rows
 
 
-def _disagreements(tested: list[_Tested], common: list[str]) -> list[dict[str, Any]]:
-    """Return the common pictures on which the answers differ; first those that somebody gets right, then the surest."""
+def _disagreements(tested: list[Judged], common: list[str]) -> list[dict[str, Any]]:
+    """Return the common pictures on which the answers differ; first those that somebody gets right, then the surest, or the widest apart."""
     ids = {item["sha256"]: item["id"] for item in tested[0].version["items"]}
     found = []
     for sha in common if len(tested) > 1 else []:
-        rows = [entry.rows[sha] for entry in tested]
-        answers = [entry.predictions.probabilities[row] for entry, row in zip(tested, rows, strict=True)]
-        predicted = [entry.report["classes"][int(answer.argmax())] for entry, answer in zip(tested, answers, strict=True)]
-        if len(set(predicted)) > 1:
-            confidence = [float(answer.max()) for answer in answers]
-            found.append({"item": ids[sha], "sha256": sha, "true": _truth(tested[0], sha), "predicted": predicted, "confidence": confidence})
-    return sorted(found, key=lambda row: (row["true"] not in row["predicted"], -max(row["confidence"])))
+        answers = [entry.answer[sha] for entry in tested]
+        if len(set(answers)) > 1:
+            sure = [entry.sure[sha] for entry in tested]
+            quality = [entry.quality[sha] for entry in tested]
+            found.append({"item": ids[sha], "sha256": sha, "true": tested[0].truth[sha], "predicted": answers, "confidence": sure, "quality": quality})
+    if tested[0].shades:
+        return sorted(found, key=lambda row: min(row["quality"]) - max(row["quality"]))
+    return sorted(found, key=lambda row: (max(row["quality"]) < 1, -max(row["confidence"])))
 
 
-def _notes(tested: list[_Tested], n_common: int) -> list[str]:
+def _notes(tested: list[Judged], n_common: int) -> list[str]:
     """Say what a reader must know before trusting the verdict."""
     notes = []
     if len({entry.version["id"] for entry in tested}) > 1:
-        sizes = " and ".join(str(len(entry.predictions)) for entry in tested)
+        sizes = " and ".join(str(len(entry.quality)) for entry in tested)
         notes.append(
             f"The runs used different versions of the data and were tested on {sizes} pictures; the verdict rests on the {n_common} that all have in common."
         )
@@ -252,7 +237,7 @@ def _notes(tested: list[_Tested], n_common: int) -> list[str]:
     return notes
 
 
-def _seen_before(tested: list[_Tested], common: set[str]) -> list[str]:
+def _seen_before(tested: list[Judged], common: set[str]) -> list[str]:
     """Warn of runs whose ancestors learned from pictures that now test them."""
     notes = []
     for entry in tested:

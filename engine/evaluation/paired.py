@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["difference_interval", "holm", "mcnemar"]
+__all__ = ["difference_interval", "holm", "mcnemar", "mean_interval", "sign_flip"]
 
 
 def mcnemar(wins: int, losses: int) -> float:
@@ -39,6 +40,34 @@ def difference_interval(wins: int, losses: int, total: int, certainty: float = 0
     shares = [wins / total, losses / total, (total - wins - losses) / total]
     drawn = np.random.default_rng(0).multinomial(total, shares, size=draws)
     low, high = np.quantile((drawn[:, 0] - drawn[:, 1]) / total, [(1 - certainty) / 2, (1 + certainty) / 2])
+    return float(low), float(high)
+
+
+def sign_flip(gaps_N: NDArray[np.float64], draws: int = 20_000) -> float:
+    """Return how often luck alone makes a mean gap this large, where answers are better or worse by degrees.
+
+    Were both equally good, each picture's gap could as well have the other sign (Fisher's paired permutation test, by random draws).
+
+    >>> sign_flip(np.array([0.1, 0.2, 0.1, 0.0]), 1000) > 0.05
+    True
+    """
+    differing = gaps_N[np.abs(gaps_N) > 1e-9]
+    if not len(differing):
+        return 1.0
+    rng, reached, seen = np.random.default_rng(0), abs(float(differing.sum())) - 1e-12, 0
+    for start in range(0, draws, 1000):
+        signs = rng.integers(0, 2, (min(1000, draws - start), len(differing))) * 2 - 1
+        seen += int((np.abs(signs @ differing) >= reached).sum())
+    return (seen + 1) / (draws + 1)
+
+
+def mean_interval(values_N: NDArray[np.float64], certainty: float = 0.95, draws: int = 5000) -> tuple[float, float]:
+    """Return the interval of a mean over pictures, by bootstrap (Efron 1979)."""
+    if not len(values_N):
+        return -1.0, 1.0
+    rng = np.random.default_rng(0)
+    means = np.concatenate([values_N[rng.integers(0, len(values_N), (500, len(values_N)))].mean(1) for _ in range(draws // 500)])
+    low, high = np.quantile(means, [(1 - certainty) / 2, (1 + certainty) / 2])
     return float(low), float(high)
 
 

@@ -24,27 +24,30 @@ class Paired(Protocol):
     def corrected_p(self) -> float: ...  # noqa: D102
 
 
-def verdict(names: Mapping[str, str], best: str, pairs: Sequence[Paired], shares: Sequence[float] | None, n: int) -> str:
+def verdict(names: Mapping[str, str], best: str, pairs: Sequence[Paired], shares: Sequence[float] | None, n: int, *, shades: bool = False) -> str:
     """Return the sentence.
 
     Args:
         names: run id -> name, in the order of `shares`.
         best: the leader's id.
         pairs: the leader against each other run.
-        shares: accuracy of each run on the n common pictures; None where there are none.
+        shares: mean quality of each run on the n common pictures; None where there are none.
         n: how many pictures all runs were tested on.
+        shades: whether an answer can be better or worse by degrees, and not only right or wrong.
     """
     if len(names) < 2:
         return f"Only {names[best]} has finished, so there is nothing to compare it with yet."
     if shares is None:
         return "These runs were tested on different pictures, so nothing certain can be said: train them on the same data, then compare."
     if len(pairs) == 1:
-        return _of_two(names[best], names[pairs[0].other], pairs[0], n)
-    return _of_many(names, best, pairs, dict(zip(names, shares, strict=True)), n)
+        return _of_two(names[best], names[pairs[0].other], pairs[0], n, shades)
+    return _of_many(names, best, pairs, dict(zip(names, shares, strict=True)), n, shades)
 
 
-def _of_two(best: str, other: str, pair: Paired, n: int) -> str:
+def _of_two(best: str, other: str, pair: Paired, n: int, shades: bool) -> str:
     tested = f"of the {n} pictures both were tested on"
+    if shades:
+        return _by_degrees(best, other, pair, tested)
     if pair.wins == pair.losses == 0:
         return f"{best} and {other} are equally good: {tested}, both get the same ones right."
     if pair.wins == pair.losses:
@@ -56,10 +59,20 @@ def _of_two(best: str, other: str, pair: Paired, n: int) -> str:
     return f"{best} is ahead, but it is not certain that it is better: {counts}; {luck}."
 
 
-def _of_many(names: Mapping[str, str], best: str, pairs: Sequence[Paired], shares: Mapping[str, float], n: int) -> str:
+def _by_degrees(best: str, other: str, pair: Paired, tested: str) -> str:
+    if pair.wins == pair.losses == 0:
+        return f"{best} and {other} are equally good: {tested}, both answer each equally well."
+    counts = f"{tested}, {best} does better on {pair.wins} and worse on {pair.losses}"
+    luck = f"a difference this large happens by luck {in_words(pair.corrected_p)}"
+    if pair.corrected_p < CERTAIN_BELOW:
+        return f"{best} is better: {counts}; {luck}, so it is hardly luck."
+    return f"{best} is ahead, but it is not certain that it is better: {counts}; {luck}."
+
+
+def _of_many(names: Mapping[str, str], best: str, pairs: Sequence[Paired], shares: Mapping[str, float], n: int, shades: bool) -> str:
     sure = [pair for pair in pairs if pair.corrected_p < CERTAIN_BELOW]
     open_ = [pair for pair in pairs if pair.corrected_p >= CERTAIN_BELOW]
-    said = [f"{names[best]} is the best of {len(names)}: {shares[best]:.1%} right of the {n} pictures all were tested on."]
+    said = [f"{names[best]} is the best of {len(names)}: {shares[best]:.1%} {'mean quality on' if shades else 'right of'} the {n} pictures all were tested on."]
     if sure:
         said.append(f"It is better than {_list([names[pair.other] for pair in sure])}, and that is hardly luck.")
     if open_:

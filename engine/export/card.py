@@ -10,11 +10,18 @@ from string import Template
 from typing import Any
 
 from engine.export.metadata import About
-from engine.recipe import PRESETS, Recipe
+from engine.recipe import Recipe, usual
 
-__all__ = ["TEMPLATES", "command", "model_card", "readme"]
+__all__ = ["FEW_IN_A_CLASS", "FEW_TEST_PICTURES", "HELD", "TEMPLATES", "cell", "command", "filled", "listed", "model_card", "origins", "readme"]
 
 TEMPLATES = Path(__file__).with_name("templates")
+
+HELD = {
+    "test": "test pictures that it never saw while learning",
+    "val": "validation pictures (they also chose the best epoch, so the figures are a little too good)",
+    "train": "the pictures it learned from, since no others were kept: on new ones it is worse",
+}
+"""What is said of the pictures a model was measured on, by split."""
 
 FEW_TEST_PICTURES = 100
 FEW_IN_A_CLASS = 30
@@ -24,7 +31,7 @@ def readme(title: str, about: About) -> str:
     """Return README.md."""
     row = about.preprocessing
     words = {"size": row.image_size, "short": round(row.image_size / row.crop_share), "interpolation": row.interpolation}
-    return _filled("README.md", title=title, n_classes=len(about.labels), class_words=_listed(about.labels), **words)
+    return filled("README.md", title=title, n_classes=len(about.labels), class_words=listed(about.labels), **words)
 
 
 def model_card(title: str, about: About, report: Mapping[str, Any], version: Mapping[str, Any], recipe: Recipe, parity: Mapping[str, Any], data: str) -> str:
@@ -34,21 +41,13 @@ def model_card(title: str, about: About, report: Mapping[str, Any], version: Map
         data: the project's name, for the command that makes the model again.
     """
     figures, (low, high) = report["metrics"], report["accuracy_interval"]
-    held = {
-        "test": "test pictures that it never saw while learning",
-        "val": "validation pictures (they also chose the best epoch, so the figures are a little too good)",
-    }
-    return _filled(
+    return filled(
         "MODEL_CARD.md",
         title=title,
         n_classes=len(about.labels),
-        class_words=_listed(about.labels),
-        graft_version=about.origin.get("graft_version", "unknown"),
-        created=str(about.origin.get("created", ""))[:10],
-        megabytes=f"{parity.get('bytes', 0) / 1e6:.1f}",
-        opset=parity.get("opset", "?"),
+        class_words=listed(about.labels),
         n_held=report["n"],
-        held_words=held[report["split"]],
+        held_words=HELD[report["split"]],
         accuracy=f"{figures['accuracy']:.1%}",
         low=f"{low:.1%}",
         high=f"{high:.1%}",
@@ -58,27 +57,38 @@ def model_card(title: str, about: About, report: Mapping[str, Any], version: Map
         ece=f"{figures['ece']:.3f}",
         calibration_words=_calibration(report["calibration"], report["n"]),
         class_rows="\n".join(
-            f"| {_cell(row['name'])} | {row['precision']:.1%} | {row['recall']:.1%} | {row['f1']:.3f} | {row['support']} |" for row in report["per_class"]
+            f"| {cell(row['name'])} | {row['precision']:.1%} | {row['recall']:.1%} | {row['f1']:.3f} | {row['support']} |" for row in report["per_class"]
         ),
         confused=_confused(report),
-        n_items=len(version["items"]),
-        version_id=str(version["id"])[:12],
         data_rows=_data_rows(version),
-        start=about.origin.get("starting_point", recipe.start),
-        licence=about.origin.get("licence") or "not stated",
-        parity_n=parity.get("n", 0),
-        parity_abs=f"{parity.get('max_abs', 0):.1e}",
-        latency=f"{parity.get('latency_ms', 0):.1f}",
-        threads=parity.get("threads", "?"),
         limits=_limits(report, about),
-        command=command(recipe, data),
-        seed=recipe.seed,
+        **origins(about, version, recipe, parity, data),
     )
+
+
+def origins(about: About, version: Mapping[str, Any], recipe: Recipe, parity: Mapping[str, Any], data: str) -> dict[str, Any]:
+    """Return what every card says of where a model comes from, how it was checked and how to make it again."""
+    return {
+        "graft_version": about.origin.get("graft_version", "unknown"),
+        "created": str(about.origin.get("created", ""))[:10],
+        "megabytes": f"{parity.get('bytes', 0) / 1e6:.1f}",
+        "opset": parity.get("opset", "?"),
+        "n_items": len(version["items"]),
+        "version_id": str(version["id"])[:12],
+        "start": about.origin.get("starting_point", recipe.start),
+        "licence": about.origin.get("licence") or "not stated",
+        "parity_n": parity.get("n", 0),
+        "parity_abs": f"{parity.get('max_abs', 0):.1e}",
+        "latency": f"{parity.get('latency_ms', 0):.1f}",
+        "threads": parity.get("threads", "?"),
+        "command": command(recipe, data),
+        "seed": recipe.seed,
+    }
 
 
 def command(recipe: Recipe, project: str) -> str:
     """Return the shell command that trains with this recipe."""
-    plain = Recipe().model_dump() | dict(PRESETS[recipe.preset].values)
+    plain = usual(recipe.task, recipe.preset)
     shown = {key: value for key, value in recipe.model_dump().items() if key not in ("start", "preset", "name", "task")}
     own = {key: value for key, value in shown.items() if value != plain[key] or key == "seed"}
     sets = [f"--set {shlex.quote(f'{key}={str(value).lower() if isinstance(value, bool) else value}')}" for key, value in own.items()]
@@ -86,15 +96,18 @@ def command(recipe: Recipe, project: str) -> str:
     return " ".join(["python -m engine train", *start, *sets, "--wait"])
 
 
-def _filled(name: str, **words: Any) -> str:
+def filled(name: str, **words: Any) -> str:
+    """Return a template with its words filled in."""
     return Template((TEMPLATES / name).read_text()).substitute(words)
 
 
-def _listed(names: Sequence[str], most: int = 12) -> str:
+def listed(names: Sequence[str], most: int = 12) -> str:
+    """Name names, and how many more there are."""
     return ", ".join(names) if len(names) <= most else f"{', '.join(names[:most])} and {len(names) - most} more"
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
+    """Return a text that can stand in a Markdown table."""
     return text.replace("|", "\\|").replace("\n", " ")
 
 
@@ -117,7 +130,7 @@ def _confused(report: Mapping[str, Any], most: int = 5) -> str:
 def _data_rows(version: Mapping[str, Any]) -> str:
     counts = Counter((item["label"], item["split"]) for item in version["items"])
     rows = enumerate(version["classes"])
-    return "\n".join(f"| {_cell(name)} | {counts[i, 'train']} | {counts[i, 'val']} | {counts[i, 'test']} |" for i, name in rows)
+    return "\n".join(f"| {cell(name)} | {counts[i, 'train']} | {counts[i, 'val']} | {counts[i, 'test']} |" for i, name in rows)
 
 
 def _limits(report: Mapping[str, Any], about: About) -> str:
@@ -132,9 +145,9 @@ def _limits(report: Mapping[str, Any], about: About) -> str:
         said.append(f"It was measured on {report['n']} pictures only, so its figures are rough: mind the interval above.")
     few = [row["name"] for row in report["per_class"] if row["support"] < FEW_IN_A_CLASS]
     if few:
-        said.append(f"Fewer than {FEW_IN_A_CLASS} held-out pictures stand behind the figures of: {_listed(few)}.")
+        said.append(f"Fewer than {FEW_IN_A_CLASS} held-out pictures stand behind the figures of: {listed(few)}.")
     weak = [f"{row['name']} ({row['recall']:.0%} found)" for row in report["per_class"] if row["support"] and row["recall"] < 0.7]
     if weak:
-        said.append(f"It often misses: {_listed(weak)}.")
+        said.append(f"It often misses: {listed(weak)}.")
     said.append("It was not tested for fairness, nor against pictures made to fool it. Do not let it decide alone where a mistake can hurt somebody.")
     return "\n".join(f"- {line}" for line in said)

@@ -6,11 +6,12 @@ import json
 import zipfile
 from importlib.metadata import version as installed
 from pathlib import Path
+from typing import Any
 
 from engine import workspace
 from engine.errors import StudioError
-from engine.export import card
-from engine.export.metadata import About
+from engine.export import card, card_drawn
+from engine.export.metadata import SORTING, About
 from engine.export.predictor import Predictor
 from engine.runs import Run, read_report
 
@@ -29,10 +30,10 @@ def deploy_folder(run: Run, out_zip: Path, *, project_name: str = "") -> Path:
     model = run.path("model.onnx")
     about = _about(run)
     texts = {
-        "README.md": card.readme(_title(run, project_name), about),
+        "README.md": _words(about).readme(_title(run, project_name), about),
         "MODEL_CARD.md": model_card(run, project_name=project_name),
         "labels.txt": "\n".join(label.replace("\n", " ") for label in about.labels) + "\n",
-        "predict.py": (card.TEMPLATES / "predict.py").read_text().replace("# ruff: noqa: T201\n", ""),
+        "predict.py": (card.TEMPLATES / ("predict.py" if about.task == SORTING else "predict_drawn.py")).read_text().replace("# ruff: noqa: T201\n", ""),
         "requirements.txt": "".join(f"{name}=={installed(name)}\n" for name in NEEDED),
         "recipe.json": json.dumps(run.recipe.model_dump(), indent=1, ensure_ascii=False) + "\n",
     }
@@ -53,7 +54,12 @@ def model_card(run: Run, *, project_name: str = "") -> str:
     about, report = _about(run), read_report(run)
     assert report is not None
     parity, version = workspace.read_json(run.path("parity.json")), workspace.read_json(run.path("version.json"))
-    return card.model_card(_title(run, project_name), about, report, version, run.recipe, parity, project_name or run.project_id)
+    return _words(about).model_card(_title(run, project_name), about, report, version, run.recipe, parity, project_name or run.project_id)
+
+
+def _words(about: About) -> Any:
+    """Return the module that words this task's papers."""
+    return card if about.task == SORTING else card_drawn
 
 
 def _about(run: Run) -> About:

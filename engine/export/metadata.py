@@ -1,4 +1,4 @@
-"""What a Graft ONNX file says about itself: labels, preprocessing and origin, as JSON under graft.* in its metadata. Torch-free."""
+"""What a Graft ONNX file says about itself: labels, preprocessing, origin and task, as JSON under graft.* in its metadata. Torch-free."""
 
 from __future__ import annotations
 
@@ -9,17 +9,25 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-__all__ = ["ABOUT_KEYS", "About", "Preprocessing", "attach", "graft_version", "of_spec", "parse", "strip"]
+from engine.data.geometry import FILL
 
-ABOUT_KEYS = ("graft.labels", "graft.preprocessing", "graft.origin")
+__all__ = ["ABOUT_KEYS", "FITS", "About", "Preprocessing", "attach", "graft_version", "of_spec", "parse", "strip"]
+
+ABOUT_KEYS = ("graft.labels", "graft.preprocessing", "graft.origin", "graft.task")
+SORTING = "image-classification"
+"""The task of files that do not say theirs: the first that Graft wrote."""
+
 INTERPOLATIONS = ("bilinear", "bicubic")
+FITS = ("crop", "whole")
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a picture becomes the model's input: its central square, resized to image_size / crop_share, the centre of that, RGB 0..255.
+    """How a picture becomes the model's input, RGB 0..255.
 
-    `mean` and `std` (of 1) are inside the network already; they are told for those who want to know.
+    fit 'crop': its central square, resized to image_size / crop_share, the centre of that. fit 'whole': the whole of it, resized to fit into
+    height x width, in the upper left corner, the rest filled with grey `fill`. `mean` and `std` (of 1) are inside the network already; they
+    are told for those who want to know.
     """
 
     image_size: int
@@ -27,21 +35,32 @@ class Preprocessing:
     interpolation: str
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    fit: str = "crop"
+    height: int = 0
+    width: int = 0
+    fill: int = FILL
+
+    @property
+    def input_hw(self) -> tuple[int, int]:
+        """Height and width, in pixels, of the model's input."""
+        return self.height or self.image_size, self.width or self.image_size
 
 
 @dataclass(frozen=True)
 class About:
-    """All three together."""
+    """All of it together."""
 
     labels: tuple[str, ...]
     preprocessing: Preprocessing
     origin: dict[str, Any]
+    task: str = SORTING
 
 
-def of_spec(spec: Any) -> tuple[tuple[str, ...], Preprocessing]:
-    """Return labels and preprocessing of an `engine.models.build.ModelSpec`."""
-    row = Preprocessing(int(spec.image_size), float(spec.crop_share), str(spec.interpolation), tuple(spec.mean), tuple(spec.std))
-    return tuple(spec.classes), row
+def of_spec(spec: Any) -> tuple[tuple[str, ...], Preprocessing, str]:
+    """Return labels, preprocessing and task of an `engine.models.build.ModelSpec`."""
+    shape = (str(spec.fit), *spec.input_hw) if spec.fit == "whole" else ()
+    row = Preprocessing(int(spec.image_size), float(spec.crop_share), str(spec.interpolation), tuple(spec.mean), tuple(spec.std), *shape)
+    return tuple(spec.classes), row, str(spec.task)
 
 
 def graft_version() -> str:
@@ -56,11 +75,11 @@ def graft_version() -> str:
         return str(tomllib.loads(project.read_text())["project"]["version"]) if project.exists() else "unknown"
 
 
-def attach(proto: Any, described: tuple[tuple[str, ...], Preprocessing], origin: Mapping[str, Any]) -> None:
-    """Write labels, preprocessing and origin into an onnx.ModelProto's metadata, in place."""
-    labels, preprocessing = described
+def attach(proto: Any, described: tuple[tuple[str, ...], Preprocessing, str], origin: Mapping[str, Any]) -> None:
+    """Write labels, preprocessing, origin and task into an onnx.ModelProto's metadata, in place."""
+    labels, preprocessing, task = described
     told = {"graft_version": graft_version(), "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **origin}
-    for key, value in zip(ABOUT_KEYS, (list(labels), asdict(preprocessing), told), strict=True):
+    for key, value in zip(ABOUT_KEYS, (list(labels), asdict(preprocessing), told, task), strict=True):
         proto.metadata_props.add(key=key, value=json.dumps(value, ensure_ascii=False, allow_nan=False))
 
 
@@ -78,18 +97,23 @@ def strip(message: Any) -> None:
 
 
 def parse(entries: Mapping[str, str]) -> About | None:
-    """Read labels, preprocessing and origin from a model's metadata; None where they are absent or make no sense."""
+    """Read labels, preprocessing, origin and task from a model's metadata; None where they are absent or make no sense."""
     try:
-        labels, preprocessing, origin = (json.loads(entries[key]) for key in ABOUT_KEYS)
+        labels, preprocessing, origin = (json.loads(entries[key]) for key in ABOUT_KEYS[:3])
+        task = str(json.loads(entries.get(ABOUT_KEYS[3], json.dumps(SORTING))))
         row = Preprocessing(
             image_size=int(preprocessing["image_size"]),
             crop_share=float(preprocessing["crop_share"]),
             interpolation=str(preprocessing["interpolation"]),
             mean=tuple(map(float, preprocessing.get("mean", ()))),
             std=tuple(map(float, preprocessing.get("std", ()))),
+            fit=str(preprocessing.get("fit", "crop")),
+            height=int(preprocessing.get("height", 0)),
+            width=int(preprocessing.get("width", 0)),
+            fill=int(preprocessing.get("fill", FILL)),
         )
     except (KeyError, ValueError, TypeError, AttributeError):
         return None
     whole = isinstance(labels, list) and labels and all(isinstance(label, str) for label in labels) and isinstance(origin, dict)
-    sane = 1 <= row.image_size <= 4096 and 0.1 <= row.crop_share <= 1 and row.interpolation in INTERPOLATIONS
-    return About(tuple(labels), row, origin) if whole and sane else None
+    sane = 1 <= row.image_size <= 4096 and 0.1 <= row.crop_share <= 1 and row.interpolation in INTERPOLATIONS and row.fit in FITS
+    return About(tuple(labels), row, origin, task) if whole and sane and max(row.input_hw) <= 4096 else None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from engine import workspace
 from engine.data import versions
-from engine.data.images import for_model, open_rgb, store_px_of
+from engine.data.images import for_model, opened
 from engine.errors import StudioError
 from engine.export.onnx_file import export_onnx
 from engine.models import build, catalogue
@@ -37,7 +38,7 @@ def export_run(run: Run) -> dict[str, Any]:
 
 def _origin(run: Run) -> dict[str, str]:
     """Return where a run started from, in words, and under which licence; weights that were not there are not claimed."""
-    start, told = catalogue.resolve(run.recipe.start), (read_report(run) or {}).get("start") or {}
+    start, told = catalogue.resolve(run.recipe.start, run.recipe.task), (read_report(run) or {}).get("start") or {}
     if told.get("weights") == "scratch":
         return {
             "starting_point": f"{catalogue.backbone(start.backbone).title} ({start.backbone}), trained from scratch",
@@ -61,7 +62,7 @@ def export_best(best_path: Path, manifest: Mapping[str, Any], out: Path, origin:
 def _pictures_of(manifest: Mapping[str, Any], spec: ModelSpec) -> NDArray[np.uint8]:
     """Return a few held-out pictures [N, H, W, 3] as the model sees them, spread over the list and so over the classes."""
     order = {"test": 0, "val": 1, "train": 2}
-    listed = sorted(manifest["items"], key=lambda item: (order[item["split"]], item["label"], item["id"]))
+    listed = sorted(manifest["items"], key=lambda item: (order[item["split"]], item.get("label", 0), item["id"]))
     held = [item for item in listed if item["split"] == listed[0]["split"]] if listed else []
     chosen = [held[i] for i in np.linspace(0, len(held) - 1, min(CHECKED_ON, len(held))).astype(int)]
     return _views([versions.absolute(item["path"]) for item in chosen], spec)
@@ -69,11 +70,11 @@ def _pictures_of(manifest: Mapping[str, Any], spec: ModelSpec) -> NDArray[np.uin
 
 def _views(paths: list[Path], spec: ModelSpec) -> NDArray[np.uint8]:
     """Read pictures as the model sees them; those that are gone by now are passed over."""
-    row = {"image_size": spec.image_size, "crop_share": spec.crop_share, "interpolation": spec.interpolation}
+    row = asdict(spec)
     views, lost = [], None
     for path in paths:
         try:
-            views.append(for_model(open_rgb(path, store_px_of(row)), row))
+            views.append(for_model(opened(path, row), row))
         except StudioError as error:
             lost = error
     if not views:

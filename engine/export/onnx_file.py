@@ -1,6 +1,7 @@
 """A trained network as one self-contained ONNX file, checked against torch on real pictures before it counts.
 
-In: `images` float32 [batch, 3, H, W], RGB, 0..255. Out: `probabilities` [batch, classes]. Normalisation and softmax are inside.
+In: `images` float32 [batch, 3, H, W], RGB, 0..255. Out: `probabilities` [batch, classes]; what networks give that find and outline things is
+`engine.export.dense_form`'s. Normalisation and softmax are inside.
 Labels, preprocessing and origin travel in the file's metadata (`engine.export.metadata`); nothing else does, no stack trace, no path.
 Running the file is left to `engine.export.predictor`; which model is exported when, to `engine.export.models`.
 """
@@ -14,6 +15,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -29,8 +31,9 @@ from engine import workspace
 from engine.errors import StudioError
 from engine.export import metadata
 from engine.models.build import ModelSpec
+from engine.tasks import TASKS
 
-__all__ = ["TOLERANCE", "Shipped", "export_onnx"]
+__all__ = ["TOLERANCE", "Form", "Shipped", "export_onnx"]
 
 OPSET = 18
 TOLERANCE = 1e-4
@@ -84,12 +87,12 @@ def export_onnx(module: nn.Module, spec: ModelSpec, path: Path, *, origin: Mappi
     size = sum(tensor.numel() * 4 for tensor in module.state_dict().values())
     if size > MOST_BYTES:
         raise StudioError(f"the model has {size / 1e9:.1f} GB of weights, and one ONNX file holds 2 GB at most", "Choose a smaller starting point.")
-    shipped = Shipped(module, spec.mean, spec.std).float().cpu().eval()
+    form = _form(module, spec)
     images_BCHW = torch.from_numpy(np.ascontiguousarray(pictures.transpose(0, 3, 1, 2))).float()
     faults = []
-    for exporter in ("graph",) if hasattr(getattr(module, "backbone", None), "as_onnx") else EXPORTERS:
+    for exporter, write in form.writers.items():
         try:
-            proto = _WRITERS[exporter](shipped, images_BCHW[:1])
+            proto = write(form.shipped, images_BCHW[:1])
             metadata.strip(proto)
             metadata.attach(proto, metadata.of_spec(spec), origin)
             onnx.checker.check_model(proto, full_check=True)
@@ -104,15 +107,53 @@ def export_onnx(module: nn.Module, spec: ModelSpec, path: Path, *, origin: Mappi
             log.warning("exporter %s failed", exporter, exc_info=True)
             faults.append(f"{exporter}: {str(error).splitlines()[0][:200] if str(error) else type(error).__name__}")
             continue
-        session = _session(_with_logits(proto).SerializeToString())
-        parity = _parity(shipped, session, images_BCHW)
+        session = _session(form.observed(proto).SerializeToString())
+        parity = form.parity(form.shipped, session, images_BCHW)
         if parity["passed"]:
             workspace.write_bytes(path, proto.SerializeToString())
-            return {**parity, "exporter": exporter, "opset": proto.opset_import[0].version, "bytes": path.stat().st_size, **_latency(session, images_BCHW)}
-        faults.append(f"{exporter}: probabilities differ from torch's by {parity['max_abs']:.1e}, logits by {parity['max_rel']:.1e}")
+            told = {"exporter": exporter, "opset": proto.opset_import[0].version, "bytes": path.stat().st_size}
+            return {**parity, **told, **_latency(session, images_BCHW, form.outputs)}
+        faults.append(f"{exporter}: {form.fault(parity)}")
     raise StudioError(
         f"the model cannot be written as an ONNX file ({'; '.join(faults)})",
         "The trained model itself is safe. Choose another starting point for models that must be exported, or report this with the run's log.",
+    )
+
+
+@dataclass(frozen=True)
+class Form:
+    """How one family of networks is shipped and checked.
+
+    Attributes:
+        shipped: pictures 0..255 in, answers out.
+        outputs: their names.
+        writers: ways to write it, tried in this order.
+        observed: the graph that is compared with torch.
+        parity: how far file and torch are from each other, `passed` among it; fault: the same as a half sentence.
+    """
+
+    shipped: nn.Module
+    outputs: tuple[str, ...]
+    writers: Mapping[str, Callable[[Any, torch.Tensor], onnx.ModelProto]]
+    observed: Callable[[onnx.ModelProto], onnx.ModelProto]
+    parity: Callable[[Any, onnxruntime.InferenceSession, torch.Tensor], dict[str, Any]]
+    fault: Callable[[Mapping[str, Any]], str]
+
+
+def _form(module: nn.Module, spec: ModelSpec) -> Form:
+    if TASKS[spec.task].family == "dense":
+        from engine.export import dense_form
+
+        shipped = dense_form.ShippedDense(module, spec.mean, spec.std).float().cpu().eval()
+        return Form(shipped, shipped.output_names, {"torchscript": dense_form.write}, lambda proto: proto, dense_form.parity, dense_form.fault)
+    names = ("graph",) if hasattr(getattr(module, "backbone", None), "as_onnx") else EXPORTERS
+    return Form(
+        Shipped(module, spec.mean, spec.std).float().cpu().eval(),
+        ("probabilities",),
+        {name: _WRITERS[name] for name in names},
+        _with_logits,
+        _parity,
+        lambda parity: f"probabilities differ from torch's by {parity['max_abs']:.1e}, logits by {parity['max_rel']:.1e}",
     )
 
 
@@ -203,11 +244,11 @@ def _with_logits(proto: onnx.ModelProto) -> onnx.ModelProto:
     return copy
 
 
-def _latency(session: onnxruntime.InferenceSession, images_BCHW: torch.Tensor, rounds: int = 9) -> dict[str, Any]:
+def _latency(session: onnxruntime.InferenceSession, images_BCHW: torch.Tensor, outputs: tuple[str, ...], rounds: int = 9) -> dict[str, Any]:
     """Time ONNX Runtime on one picture on this machine: the median, in milliseconds."""
     feed, seconds = {"images": images_BCHW[:1].numpy()}, []
     for _ in range(rounds + 2):
         began = time.perf_counter()
-        session.run(["probabilities"], feed)
+        session.run(list(outputs), feed)
         seconds.append(time.perf_counter() - began)
     return {"latency_ms": round(1000 * median(seconds[2:]), 3), "threads": torch.get_num_threads()}

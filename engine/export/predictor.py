@@ -18,12 +18,14 @@ import onnxruntime
 from numpy.typing import NDArray
 from PIL import Image
 
-from engine.data.images import for_model, open_rgb, store_px_of
+from engine.data.geometry import placed
+from engine.data.images import for_model, opened
 from engine.errors import StudioError
+from engine.evaluation.answers import Answer, from_class_map, from_things
 from engine.export import metadata
-from engine.export.metadata import Preprocessing
+from engine.export.metadata import SORTING, Preprocessing
 
-__all__ = ["Predictor"]
+__all__ = ["OUTPUTS", "Predictor"]
 
 MOST_THREADS = 4
 """Past four threads one picture gets hardly faster, and training runs beside."""
@@ -32,6 +34,14 @@ MOST_SESSIONS = 6
 """Sessions kept open: enough for several models side by side, each costs about the file's size in memory."""
 
 BATCH = 32
+
+OUTPUTS = {
+    SORTING: ("probabilities",),
+    "object-detection": ("detections",),
+    "instance-segmentation": ("detections", "masks"),
+    "semantic-segmentation": ("probabilities",),
+}
+"""What the file of each task gives."""
 
 _sessions: OrderedDict[tuple[str, int, int], tuple[onnxruntime.InferenceSession, metadata.About]] = OrderedDict()
 _guard = threading.Lock()
@@ -84,12 +94,11 @@ _BROKEN = (_STATES.Fail, _STATES.InvalidProtobuf, _STATES.InvalidGraph, _STATES.
 
 def _fits(session: onnxruntime.InferenceSession, about: metadata.About) -> bool:
     inputs, outputs = session.get_inputs(), session.get_outputs()
-    size = about.preprocessing.image_size
     return (
         [row.name for row in inputs] == ["images"]
-        and [row.name for row in outputs] == ["probabilities"]
-        and inputs[0].shape[1:] == [3, size, size]
-        and outputs[0].shape[-1] in (len(about.labels), None)
+        and tuple(row.name for row in outputs) == OUTPUTS.get(about.task)
+        and inputs[0].shape[1:] == [3, *about.preprocessing.input_hw]
+        and (about.task != SORTING or outputs[0].shape[-1] in (len(about.labels), None))
     )
 
 
@@ -142,7 +151,30 @@ class Predictor:
         Raises:
             StudioError: if it is gone, damaged or no picture.
         """
-        return open_rgb(source, store_px_of(asdict(self.preprocessing)))
+        return opened(source, asdict(self.preprocessing))
+
+    @property
+    def task(self) -> str:
+        """What the model does: the name of a task."""
+        return self._about.task
+
+    def answers(self, pictures: Sequence[Image.Image]) -> list[Answer]:
+        """Return what it finds in pictures, in their own pixels, the surest first; for models that find or outline things or name pixels.
+
+        Raises:
+            StudioError: if the model sorts whole pictures.
+        """
+        if self.task == SORTING:
+            raise StudioError("this model sorts whole pictures: it finds no things in them", "Ask it for its classes instead.")
+        return [self._answer(picture) for picture in pictures]
+
+    def _answer(self, picture: Image.Image) -> Answer:
+        where = placed(*picture.size, self.preprocessing.input_hw)
+        view_1CHW = np.ascontiguousarray(self.view(picture).transpose(2, 0, 1)[None], np.float32)
+        found = [output[0] for output in self._session.run(list(OUTPUTS[self.task]), {"images": view_1CHW})]
+        if OUTPUTS[self.task] == ("probabilities",):
+            return from_class_map(where.mask_to_picture(found[0].argmax(0)), where.mask_to_picture(found[0].max(0)))
+        return from_things(found[0], where, found[1] > 0.5 if len(found) > 1 else None)
 
     def run(self, views_NHWC: NDArray[Any]) -> NDArray[np.float32]:
         """Return the probabilities [N, C] of prepared pictures [N, H, W, 3] with values 0..255."""

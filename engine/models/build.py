@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,12 +23,14 @@ from timm.models._manipulate import group_with_matcher
 from torch import Tensor, nn
 
 from engine import runs, workspace
+from engine.data import geometry
 from engine.errors import StudioError
 from engine.recipe import Recipe
 from engine.tasks import TASKS
+from engine.tasks.heads import HEADS
 
 if TYPE_CHECKING:
-    from engine.models.catalogue import Start
+    from engine.models.catalogue import Backbone, Start
 
 __all__ = ["ModelSpec", "Network", "build", "digest", "from_checkpoint", "from_start", "read_weights", "ready", "save"]
 
@@ -39,10 +42,19 @@ _IMPORTED = "onnx-"
 
 _SPEC_KEY = "spec"
 
+DENSE_PX = 320
+"""Longer side of a picture in which things are looked for: small enough for a processor, large enough for things of a tenth of it."""
+
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """All that is needed to build a network again and to prepare its pictures. Plain JSON."""
+    """All that is needed to build a network again and to prepare its pictures. Plain JSON.
+
+    Attributes:
+        head: the new last layers of a pooled network, or a dense one's architecture.
+        fit: 'crop' cuts the centre of the central square; 'whole' shows the whole picture, with a margin to the right or below.
+        height, width: of the network's input where that is no square of image_size a side; image_size is then the longer one.
+    """
 
     backbone: str
     head: str = "linear"
@@ -55,6 +67,9 @@ class ModelSpec:
     dropout: float = 0.0
     drop_path: float = 0.0
     task: str = "image-classification"
+    fit: str = "crop"
+    height: int = 0
+    width: int = 0
 
     def to_json(self) -> str:
         """Return it as one line of JSON."""
@@ -65,6 +80,11 @@ class ModelSpec:
         """Read it back; keys that a newer Graft wrote are passed over."""
         row: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in json.loads(text).items()}
         return cls(**{key: value for key, value in row.items() if key in cls.__dataclass_fields__})
+
+    @property
+    def input_hw(self) -> tuple[int, int]:
+        """Height and width, in pixels, of the network's input."""
+        return self.height or self.image_size, self.width or self.image_size
 
     @property
     def cache_px(self) -> int:
@@ -135,10 +155,14 @@ def build(spec: ModelSpec, *, pretrained: bool = False, seed: int = 0) -> Networ
         pretrained: load the backbone's weights that lie on this machine; without any, or if False, weights are random.
         seed: of the random weights.
     """
+    if TASKS[spec.task].family == "dense":
+        from engine.models import dense
+
+        return dense.build(spec.head, spec.backbone, len(spec.classes), spec.input_hw, pretrained=pretrained, seed=seed, drop_path=spec.drop_path)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         backbone = _imported(spec.backbone) if spec.backbone.startswith(_IMPORTED) else _timm(spec.backbone, spec.image_size, spec.drop_path)
-        head = TASKS[spec.task].build_head(spec.head, _width(backbone), len(spec.classes), spec.dropout)
+        head = HEADS[spec.head](_width(backbone), len(spec.classes), spec.dropout)
     if pretrained and not spec.backbone.startswith(_IMPORTED):
         from engine.models import weights
 
@@ -193,8 +217,14 @@ def ready(spec: ModelSpec, path: Path) -> Network:
     return network.eval()
 
 
-def from_start(start: Start, recipe: Recipe, classes: Sequence[str]) -> tuple[Network, ModelSpec, str]:
+def from_start(start: Start, recipe: Recipe, classes: Sequence[str], aspect: float = 1.0) -> tuple[Network, ModelSpec, str]:
     """Build the network that a recipe starts from.
+
+    Args:
+        start: the resolved starting point.
+        recipe: what the user set.
+        classes: what it shall tell apart or find.
+        aspect: width over height that the pictures usually have; where the task shows them whole, its input has about that shape.
 
     Returns:
         The network, its spec, and where its weights come from: 'pretrained', 'scratch', 'run' or 'run and head'.
@@ -213,7 +243,7 @@ def from_start(start: Start, recipe: Recipe, classes: Sequence[str]) -> tuple[Ne
         backbone=row.name,
         head=start.head or "linear",
         classes=tuple(classes),
-        image_size=recipe.image_size or row.image_size,
+        **_input(start.head, recipe, row, aspect),
         mean=tuple(row.mean),
         std=tuple(row.std),
         interpolation=row.interpolation,
@@ -225,12 +255,27 @@ def from_start(start: Start, recipe: Recipe, classes: Sequence[str]) -> tuple[Ne
     return build(spec, pretrained=True, seed=recipe.seed), spec, "pretrained" if weights.find(row.name) else "scratch"
 
 
+def _input(head: str, recipe: Recipe, row: Backbone, aspect: float) -> dict[str, Any]:
+    """Return the size of the network's input, and what of a picture is shown there."""
+    if TASKS[recipe.task].fit == "crop":
+        return {"image_size": recipe.image_size or row.image_size}
+    from engine.models import dense
+
+    step = math.lcm(dense.architecture(head).size_step, dense.pyramid(row.name).size_step)
+    longer = recipe.image_size or (row.image_size if dense.pyramid(row.name).fixed_size else DENSE_PX)
+    height, width = geometry.frame_of(longer, 1.0 if dense.pyramid(row.name).fixed_size else aspect, step)
+    return {"image_size": max(height, width), "fit": "whole", "height": height, "width": width}
+
+
 def _from_onnx(start: Start, recipe: Recipe, classes: tuple[str, ...]) -> tuple[Network, ModelSpec, str]:
     """Import the user's own ONNX file, cut its old head off, and put a new one on."""
     from engine.models.own_onnx.start import settings_of
 
-    told = settings_of(Path(start.key), recipe.cut, recipe.image_size)
-    spec = ModelSpec(head="linear", classes=classes, dropout=recipe.dropout, task=recipe.task, **told)
+    told = settings_of(start.file, recipe.cut, recipe.image_size)
+    spec = ModelSpec(head=start.head or "linear", classes=classes, dropout=recipe.dropout, task=recipe.task, **told)
+    if TASKS[recipe.task].fit == "whole":
+        side = max(32, spec.image_size // 32 * 32)
+        spec = replace(spec, fit="whole", image_size=side, height=side, width=side)
     return build(spec, seed=recipe.seed), spec, "pretrained"
 
 
@@ -241,7 +286,16 @@ def _from_run(start: Start, recipe: Recipe, classes: tuple[str, ...]) -> tuple[N
     """
     assert start.run_id
     earlier, old = from_checkpoint(runs.find(start.run_id).path("best.safetensors"))
-    spec = replace(old, classes=classes, image_size=recipe.image_size or old.image_size, dropout=recipe.dropout, drop_path=recipe.drop_path, task=recipe.task)
+    if old.task != recipe.task:
+        raise StudioError(
+            f"'{start.title}' learnt another kind of task ({TASKS[old.task].title.lower()})", "Start from a run of the same task, or from its backbone."
+        )
+    spec = replace(old, classes=classes, dropout=recipe.dropout, drop_path=recipe.drop_path, task=recipe.task)
+    if recipe.image_size and old.fit == "crop":
+        spec = replace(spec, image_size=recipe.image_size)
+    elif recipe.image_size:
+        height, width = geometry.frame_of(recipe.image_size, old.input_hw[1] / old.input_hw[0])
+        spec = replace(spec, image_size=max(height, width), height=height, width=width)
     network = build(spec, pretrained=recipe.reuse_depth < 1, seed=recipe.seed)
     stages = network.stages()
     taken = {name for stage in stages[: round(recipe.reuse_depth * len(stages))] for name in stage}

@@ -3,7 +3,9 @@
 It owns reading assets/catalog/ (backbones.csv is made by `engine.models.make_catalogue`; the rest is written by hand)
 and the grammar of a starting point:
 
-    BACKBONE | HEAD/BACKBONE | ready/NAME | run:RUN_ID | FILE.onnx
+    BACKBONE | HEAD/BACKBONE | ARCHITECTURE/BACKBONE | ready/NAME | run:RUN_ID | FILE.onnx | ARCHITECTURE/FILE.onnx
+
+A head belongs to sorting pictures, an architecture (`engine.models.dense.table`) to the task it does.
 
 Fetching weights is `engine.models.weights`'s business, building networks `engine.models.build`'s.
 """
@@ -168,6 +170,11 @@ class Start:
     licence: str
     origin: str
 
+    @property
+    def file(self) -> Path:
+        """The ONNX file of that door."""
+        return Path(self.key.removeprefix(f"{self.head}/") if self.head else self.key)
+
 
 @cache
 def _packaged() -> dict[str, dict[str, Any]]:
@@ -323,32 +330,38 @@ def optimized(task: str = "image-classification") -> list[Optimized]:
     return [entry for entry in _ready() if entry.task == task]
 
 
-def resolve(start: str) -> Start:
+def resolve(start: str, task: str | None = None) -> Start:
     """Read a starting point as users and recipes write it.
 
     >>> resolve("efficientnet_lite0").key
     'linear/efficientnet_lite0'
+    >>> resolve("efficientnet_lite0", "object-detection").key
+    'fcos/efficientnet_lite0'
+
+    Args:
+        start: as above.
+        task: what it shall be trained for: decides what a bare backbone gets on top, and refuses what does not do it.
 
     Raises:
-        StudioError: if it names nothing known; the nearest names are in it.
+        StudioError: if it names nothing known (the nearest names are in it), or nothing for that task.
     """
     start = start.strip()
     if start.lower().endswith(".onnx"):
-        return Start("onnx", start, "", "", "", Path(start).name, "as stated by the file's owner", f"the ONNX file {Path(start).name}")
+        from engine.models import tops
+
+        return tops.file_start(start, task)
     if start.startswith("run:"):
         return _from_run(start.removeprefix("run:"))
+    from engine.models import tops
+
     head, slash, name = start.rpartition("/")
     if head == "ready":
         return _from_ready(name)
-    head = head if slash else "linear"
-    if head not in (known.key for known in HEADS):
-        raise StudioError(f"there is no head '{head}'", f"Use one of {', '.join(known.key for known in HEADS)}, as in linear/{name or 'efficientnet_lite0'}.")
+    head = head if slash else HEADS[0].key if task is None else tops.of(task)[0]
     row = backbone(name)
-    title = next(known.title for known in HEADS if known.key == head)
+    title = tops.title(head, row, task)
     learned = f"pretrained on {row.pretraining}" if row.pretraining else "with pretrained weights" if row.tag else "trained from scratch"
-    return Start(
-        "general", f"{head}/{row.name}", head, row.name, "", f"{row.title} · {title.lower()} head", row.licence, f"{row.title} ({row.name}), {learned}"
-    )
+    return Start("general", f"{head}/{row.name}", head, row.name, "", f"{row.title} · {title}", row.licence, f"{row.title} ({row.name}), {learned}")
 
 
 def _from_ready(name: str) -> Start:

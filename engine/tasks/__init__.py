@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from engine.tasks.base import Task
 from engine.tasks.classification import Classification
+from engine.tasks.detection import Detection
+from engine.tasks.instance_segmentation import InstanceSegmentation
+from engine.tasks.segmentation import SemanticSegmentation
 
 __all__ = ["TASKS", "Task"]
 
-TASKS: dict[str, Task] = {task.name: task for task in (Classification(),)}
+_ROWS: list[Task] = [Classification(), Detection(), SemanticSegmentation(), InstanceSegmentation()]
+
+TASKS = {task.name: task for task in _ROWS}

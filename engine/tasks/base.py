@@ -1,13 +1,14 @@
-"""What the training loop may ask of a task. It knows targets, outputs and predictions only through these methods. Torch-free at import.
+"""What training, evaluation and export may ask of a task. They know targets, outputs and predictions only through these methods.
 
-Targets are whatever the task likes: the loop asks for all of them once and for a batch's by rows. Outputs are what the network returns.
-Predictions are NumPy, ready to be kept.
+Targets are whatever the task likes: training asks for all of them once and for a batch's by rows. Outputs are what the network returns.
+Predictions are NumPy or plain values, ready to be kept. Torch-free at import.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     import torch
@@ -18,7 +19,7 @@ __all__ = ["Task"]
 
 
 class Task(Protocol):
-    """One kind of thing to learn. N pictures, B of them in a batch."""
+    """One kind of thing to learn. N pictures, B of them in a batch, D things found in one."""
 
     name: str
     title: str
@@ -26,32 +27,50 @@ class Task(Protocol):
     metric: str
     """The figure that decides which weights are kept: higher is better."""
     metric_titles: Mapping[str, str]
-    mixes: bool
-    """Whether two pictures and their targets may be blended (mixup, CutMix)."""
+    family: Literal["pooled", "dense"]
+    """What kind of network it takes: a vector a picture under a small head, or maps of features under an architecture."""
+    fit: Literal["crop", "whole"]
+    """How pictures are brought to the network: the centre of their central square, or whole, with a margin where the shapes differ."""
+    blends: tuple[str, ...]
+    """In which ways pictures of a batch and their targets may be joined: settings of the recipe."""
 
-    def build_head(self, kind: str, features: int, classes: int, dropout: float) -> nn.Module:
-        """Return a new head: features -> outputs."""
-
-    def targets(self, manifest: Mapping[str, Any]) -> Any:
-        """Return the targets of all N pictures, in the manifest's order."""
+    def targets(self, manifest: Mapping[str, Any], spec: Any) -> Any:
+        """Return the targets of all N pictures, in the manifest's order, as the network of that `ModelSpec` sees the pictures."""
 
     def weights(self, targets: Any, rows: NDArray[Any], classes: int) -> NDArray[Any]:
         """Return for each row how much it should count so that rare kinds weigh as much as common ones; the mean is 1."""
 
-    def batch(self, targets: Any, rows: NDArray[Any], device: torch.device) -> Any:
-        """Return the targets of some pictures, on the device."""
+    def batch(self, targets: Any, rows: NDArray[Any], device: torch.device, variation: Any = None) -> Any:
+        """Return the targets of some pictures, on the device, varied as the pictures are. A slice of them is a part of the batch."""
 
     def mix(self, targets: Any, partner: Tensor, share: Tensor, classes: int) -> Any:
-        """Blend each picture's targets with its partner's; `share` [B] of its own stays."""
+        """Blend each picture's targets with its partner's; `share` [B] of its own stays. Only where mixup or CutMix is among its blends."""
 
-    def loss(self, outputs: Any, targets: Any, *, smoothing: float = 0.0, weights: Tensor | None = None) -> Tensor:
+    def loss(self, network: nn.Module, outputs: Any, targets: Any, *, smoothing: float = 0.0, weights: Tensor | None = None) -> Tensor:
         """Return the mean loss over the batch, weighted by `weights` [B] where given."""
 
-    def decode(self, outputs: Any) -> NDArray[Any]:
-        """Return predictions."""
+    def decode(self, network: nn.Module, outputs: Any) -> Any:
+        """Return the predictions on a batch."""
 
-    def metrics(self, targets: Any, rows: NDArray[Any], predictions: NDArray[Any]) -> dict[str, float]:
-        """Return the headline figures of predictions on some pictures, `metric` and 'loss' among them."""
+    def joined(self, targets: Any, rows: NDArray[Any], parts: Sequence[Any]) -> Any:
+        """Return one set of predictions on `rows` from those on consecutive batches."""
 
-    def report(self, manifest: Mapping[str, Any], rows: NDArray[Any], predictions: NDArray[Any], split: str, **extra: Any) -> dict[str, Any]:
-        """Return report.json."""
+    def metrics(self, targets: Any, rows: NDArray[Any], predictions: Any) -> dict[str, float]:
+        """Return the headline figures of predictions on some pictures, `metric` among them; where two models tie, 'loss' decides."""
+
+    def report(
+        self,
+        manifest: Mapping[str, Any],
+        targets: Any,
+        rows: Mapping[str, NDArray[Any]],
+        split: Literal["train", "val", "test"],
+        answers: Mapping[str, Any],
+        **extra: Any,
+    ) -> dict[str, Any]:
+        """Return report.json of the predictions `answers` has of `split` and, where there are any, of 'val'."""
+
+    def keep(self, path: Path, manifest: Mapping[str, Any], rows: NDArray[Any], predictions: Any) -> None:
+        """Write predictions.npz."""
+
+    def last_word(self, report: Mapping[str, Any]) -> dict[str, float | None]:
+        """Return the few figures of a report that lists of runs show."""

@@ -3,7 +3,7 @@
 Crop, turn and mirror are one bilinear sampling; brightness, contrast, saturation and normalisation are one affine map of the colours.
 What is drawn comes from `engine.training.variation`.
 
-B pictures, S px a side stored, H = W px a side for the model.
+B pictures, S px a side stored (or, where they are shown whole, H x W), H x W px for the model.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from engine.data.geometry import FILL
 from engine.models.build import ModelSpec
 from engine.tasks import Task
 from engine.training.variation import GRAY, Blend, Variation
 
-__all__ = ["blended", "normalised", "varied"]
+__all__ = ["blended", "normalised", "sampling_grid", "varied"]
 
 
 @lru_cache(maxsize=8)
@@ -29,13 +30,12 @@ def _edges(size_px: int, device: torch.device) -> Tensor:
     return (torch.arange(size_px, dtype=torch.float32, device=device) + 0.5) / size_px
 
 
-def _sampling_grid(affine_B23: Tensor, size_px: int) -> Tensor:
-    """Return where each output pixel is taken from, [B, H, W, 2] in -1..1."""
-    edges = _edges(size_px, affine_B23.device)
+def sampling_grid(affine_B23: Tensor, hw: tuple[int, int]) -> Tensor:
+    """Return where each output pixel is taken from, [B, H, W, 2] in -1..1; x and y lie apart in memory, where they are computed and read fastest."""
     affine_B23 = affine_B23 * 2
-    across_B12W = affine_B23[:, None, None, :, 0] * edges[None, None, :, None]
-    down_BH12 = affine_B23[:, None, None, :, 1] * edges[None, :, None, None] + (affine_B23[:, None, None, :, 2] - 1)
-    return across_B12W + down_BH12
+    across_B21W = affine_B23[:, :, 0, None, None] * _edges(hw[1], affine_B23.device)
+    down_B2H1 = affine_B23[:, :, 1, None, None] * _edges(hw[0], affine_B23.device)[:, None] + (affine_B23[:, :, 2, None, None] - 1)
+    return (across_B21W + down_B2H1).permute(0, 2, 3, 1)
 
 
 def _colour_map(variation: Variation, pictures_BSS3: Tensor, spec: ModelSpec) -> tuple[Tensor, Tensor]:
@@ -50,14 +50,18 @@ def _colour_map(variation: Variation, pictures_BSS3: Tensor, spec: ModelSpec) ->
 
 def varied(pictures_BSS3: Tensor, variation: Variation, spec: ModelSpec) -> Tensor:
     """Return varied, normalised pictures [B, 3, H, W]."""
-    size_px, device = spec.image_size, pictures_BSS3.device
+    (height, width), device = spec.input_hw, pictures_BSS3.device
     affine_B23 = torch.from_numpy(variation.affine_B23).float().to(device)
     matrix_B33, offset_B31 = _colour_map(variation, pictures_BSS3, spec)
     source_BCSS = pictures_BSS3.permute(0, 3, 1, 2).float()
-    shown_BCHW = F.grid_sample(source_BCSS, _sampling_grid(affine_B23, size_px), padding_mode="border", align_corners=False)
+    grid_BHW2 = sampling_grid(affine_B23, (height, width))
+    if spec.fit == "whole":  # beyond the picture comes more of its margin
+        shown_BCHW = F.grid_sample(source_BCSS.sub_(FILL), grid_BHW2, padding_mode="zeros", align_corners=False).add_(FILL)
+    else:
+        shown_BCHW = F.grid_sample(source_BCSS, grid_BHW2, padding_mode="border", align_corners=False)
     varied_BCHW = torch.baddbmm(offset_B31, matrix_B33, shown_BCHW.flatten(2)).view_as(shown_BCHW)
     for index in np.flatnonzero(variation.erased_B4.any(1)):
-        left, top, right, bottom = (round(edge * size_px) for edge in variation.erased_B4[index])
+        left, top, right, bottom = (round(edge * side) for edge, side in zip(variation.erased_B4[index], (width, height, width, height), strict=True))
         varied_BCHW[index, :, top:bottom, left:right] = 0.0  # the mean of all pictures, after normalisation
     return varied_BCHW
 

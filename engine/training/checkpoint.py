@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from engine import workspace
 
-__all__ = ["Keeper", "load", "pack", "save", "unpack"]
+__all__ = ["Keeper", "copied", "load", "pack", "save", "unpack"]
 
 
 def _checksum(tensors: Mapping[str, Tensor], position: str) -> str:
@@ -89,7 +89,16 @@ def pack(network: nn.Module, optimizer: torch.optim.Optimizer, average: Mapping[
     found.update({f"average.{name}": tensor for name, tensor in (average or {}).items()})
     for number, state in optimizer.state_dict()["state"].items():
         found.update({f"optimizer.{number}.{name}": value for name, value in state.items() if isinstance(value, Tensor)})
-    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in found.items()}
+    return {name: copied(tensor) for name, tensor in found.items()}
+
+
+def copied(tensor: Tensor) -> Tensor:
+    """Return a contiguous copy on the CPU, made by the thread that trains.
+
+    Were it made contiguous by the thread that writes, that thread would keep a team of OpenMP threads of its own; with more of them than cores
+    none spins any more while it waits, and training itself took up to a fifth longer (MobileNetV3-small, 2 cores).
+    """
+    return torch.empty(tensor.shape, dtype=tensor.dtype).copy_(tensor.detach())
 
 
 def unpack(tensors: Mapping[str, Tensor], network: nn.Module, optimizer: torch.optim.Optimizer, average: dict[str, Tensor] | None) -> None:

@@ -8,24 +8,27 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from engine import devices, events
-from engine.data import cache
+from engine.data import cache, geometry
 from engine.models import build
 from engine.models.build import ModelSpec
 from engine.recipe import Recipe
-from engine.training import tune
+from engine.tasks import TASKS, Task
+from engine.training import maps, tune
 from engine.training.augment import normalised
 from engine.training.plan import Plan, Trial, Unfinished, as_values, for_features, for_training
 
 if TYPE_CHECKING:
     from engine.models.catalogue import Start
 
-__all__ = ["estimate", "sampler"]
+__all__ = ["estimate", "sampler", "trial_loss"]
 
 _DECODED_PER_S = 400.0
 _OVERHEAD_S = 2.5
+_HEAD_SHARE = 0.5
+"""What a step of a dense head on kept maps takes of a whole step, roughly."""
 
 
 def sampler(data: cache.DecodedSet, spec: ModelSpec, device: torch.device) -> Callable[[int], Tensor]:
@@ -39,6 +42,17 @@ def sampler(data: cache.DecodedSet, spec: ModelSpec, device: torch.device) -> Ca
     return pictures
 
 
+def trial_loss(task: Task, targets: Any, data: cache.DecodedSet, device: torch.device) -> Callable[[nn.Module, Any, int], Tensor] | None:
+    """Return the loss on those same pictures where it is worth timing: matching things with places takes its time, a cross-entropy none."""
+    if task.family == "pooled":
+        return None
+
+    def loss(network: nn.Module, outputs: Any, count: int) -> Tensor:
+        return task.loss(network, outputs, task.batch(targets, np.resize(data.rows["train"], count), device))
+
+    return loss
+
+
 def estimate(
     *, recipe: Recipe, manifest: Mapping[str, Any], start: Start, emit: Callable[[events.Event], None], wish: Callable[[], str | None]
 ) -> dict[str, Any]:
@@ -50,10 +64,21 @@ def estimate(
     threads = recipe.threads or tune.usable_cores()
     tune.prepare(threads)
     device = torch.device(devices.choose(recipe.device))
-    network, spec, origin = build.from_start(start, recipe, manifest["classes"])
+    task = TASKS[recipe.task]
+    network, spec, origin = build.from_start(start, recipe, manifest["classes"], geometry.usual_aspect(manifest["items"]))
     counts = {name: sum(item["split"] == name for item in manifest["items"]) for name in ("train", "val", "test")}
     data = cache.filling(manifest, asdict(spec))
-    trial = Trial(network, spec, recipe, device, threads, sampler(data, spec, device), lambda: bool(wish()), origin != "scratch")
+    trial = Trial(
+        network,
+        spec,
+        recipe,
+        device,
+        threads,
+        sampler(data, spec, device),
+        lambda: bool(wish()),
+        origin != "scratch",
+        trial_loss(task, task.targets(manifest, spec), data, device),
+    )
     try:
         plan = for_features(trial)
         if recipe.phases != "head":
@@ -73,6 +98,8 @@ def _foretold(recipe: Recipe, spec: ModelSpec, plan: Plan, counts: Mapping[str, 
     steps = 0
     if recipe.phases != "all":
         seconds["features"] = (counts["train"] + counts["val"]) / plan.frozen_images_per_s
+        if TASKS[recipe.task].family == "dense":
+            seconds["head"] = _HEAD_SHARE * maps.epochs_of(recipe) * counts["train"] / (plan.images_per_s or plan.frozen_images_per_s / 4)
     if recipe.phases != "head":
         steps = recipe.epochs * max(1, counts["train"] // plan.batch_size)
         seconds["finetune"] = recipe.epochs * (counts["train"] / plan.images_per_s + counts["val"] / plan.frozen_images_per_s)

@@ -103,6 +103,8 @@ class Extractor:
         key = hashlib.sha256(
             f"{self._weights} {spec.image_size} {spec.crop_share} {spec.interpolation} {spec.mean} {spec.std} {precision} {self.device.type}".encode()
         )
+        if spec.fit != "crop":
+            key.update(f"{spec.fit} {spec.input_hw} {getattr(self.backbone, 'shapes', '')}".encode())
         for row in rows:
             key.update(self.manifest["items"][row]["sha256"].encode())
         return workspace.cache("features") / f"{key.hexdigest()[:40]}.safetensors"

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 import psutil
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from engine.data.cache import DecodedSet
@@ -25,10 +24,11 @@ from engine.models.build import ModelSpec, Network
 from engine.recipe import Recipe
 from engine.tasks import Task
 from engine.training import checkpoint, optim
-from engine.training.augment import normalised
+from engine.training.answering import Answering
 from engine.training.features import LAYOUTS
 from engine.training.feed import Batch, Feed
 from engine.training.head import score
+from engine.training.pace import Crowd, Pace
 from engine.training.plan import Plan
 
 __all__ = ["Ending", "Loop", "Position", "memory_mb", "out_of_memory"]
@@ -85,6 +85,8 @@ class Loop:
         )
         self.updates = self.recipe.epochs * self.feed.steps
         self._saved = time.monotonic()
+        speed = self.plan.images_per_s if self.device.type == "cpu" else 0.0
+        self.pace, self.crowd = Pace(self.plan.batch_size / speed if speed else None), Crowd()
 
     def run(self, at: Position) -> Ending:
         """Train from a position on, which moves along, until the last epoch, early stopping, or a wish.
@@ -125,7 +127,7 @@ class Loop:
                 for part, share in batch.parts(at.accumulate):
                     with self._autocast():
                         outputs = self.network(part.images)
-                    loss = self.task.loss(outputs, part.targets, smoothing=self.recipe.label_smoothing, weights=part.weights) * share
+                        loss = self.task.loss(self.network, outputs, part.targets, smoothing=self.recipe.label_smoothing, weights=part.weights) * share
                     loss.backward()
                     total += float(loss.detach())
             except (RuntimeError, MemoryError) as error:
@@ -152,7 +154,7 @@ class Loop:
         better = not metrics or not at.best or list(score(metrics, self.task)) > at.best
         if better:
             at.best, at.best_epoch = list(score(metrics, self.task)) if metrics else [], at.epoch
-            self.keep_best({name: tensor.detach().to("cpu", copy=True) for name, tensor in self._best_weights().items()})
+            self.keep_best({name: checkpoint.copied(tensor) for name, tensor in self._best_weights().items()})
         shown: dict[str, float | None] = {**metrics}
         self.emit(
             Epoch(
@@ -179,22 +181,18 @@ class Loop:
         rows = self.data.rows["val"]
         if not len(rows):
             return {}
-        self.network.eval()
-        return self.task.metrics(self.targets, rows, np.concatenate(list(self._predictions(rows))))
-
-    def _predictions(self, rows: NDArray[Any]) -> Iterator[NDArray[Any]]:
-        weights = self._best_weights()
-        for first in range(0, len(rows), self.plan.batch_size):
-            some = rows[first : first + self.plan.batch_size]
-            self.data.wait(some)
-            images = normalised(self.data.evaluation_view(some), self.spec, self.device).contiguous(memory_format=LAYOUTS[self.plan.layout])
-            with self._autocast():
-                yield self.task.decode(torch.func.functional_call(self.network, weights, (images,)))
+        asked = Answering(self.network, self.task, self.spec, self.data, self.device)
+        parts = asked(rows, self.plan.batch_size, self.plan.layout, self.plan.precision, self._best_weights())
+        return self.task.metrics(self.targets, rows, self.task.joined(self.targets, rows, list(parts)))
 
     def _report(self, at: Position, loss: float, rate: float, pictures: int) -> None:
         now = time.monotonic()
         previous, self._stepped = getattr(self, "_stepped", None), now
-        speed = pictures / (now - previous) if previous and at.batch > 1 else None
+        speed = None
+        if previous and at.batch > 1:
+            speed = pictures / (now - previous)
+            if self.device.type == "cpu":
+                self.crowd.arrange(self.pace.heard(now - previous))
         total = at.step + self.updates - at.update
         self.emit(Step(phase="finetune", step=at.step, steps=total, loss=loss, learning_rate=rate, images_per_s=speed, memory_mb=memory_mb(self.device)))
 

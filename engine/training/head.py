@@ -26,7 +26,7 @@ from engine.tasks import Task
 from engine.training import tune
 from engine.training.variation import random
 
-__all__ = ["BATCH", "EPOCHS", "MIN_STEPS", "STRENGTHS", "Lesson", "learn", "predict", "score"]
+__all__ = ["BATCH", "EPOCHS", "MIN_STEPS", "STRENGTHS", "Lesson", "is_solved", "learn", "predict", "score"]
 
 STRENGTHS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 """Weights of half the squared norm beside the mean loss, features scaled to unit variance. scikit-learn's C is 1 / (N * strength)."""
@@ -76,12 +76,12 @@ class Lesson:
 @torch.no_grad()
 def predict(head: nn.Module, features_NF: Tensor, task: Task) -> NDArray[Any]:
     """Return the task's predictions from features."""
-    return task.decode(head.eval()(features_NF))
+    return task.decode(head, head.eval()(features_NF))
 
 
 def score(metrics: dict[str, float], task: Task) -> tuple[float, float]:
     """Return what makes one model better than another: the task's metric, then the loss."""
-    return metrics[task.metric], -metrics["loss"]
+    return metrics[task.metric], -metrics.get("loss", 0.0)
 
 
 def learn(head: nn.Module, lesson: Lesson) -> int | None:
@@ -99,9 +99,17 @@ def learn(head: nn.Module, lesson: Lesson) -> int | None:
 
 
 def _learn(head: nn.Module, lesson: Lesson) -> int | None:
-    layers = [module for module in head.modules() if isinstance(module, nn.Linear)]
-    only_linear = len(layers) == 1 and not any(isinstance(module, nn.LayerNorm) for module in head.modules()) and isinstance(head, nn.Sequential)
-    return _solve(head, layers[0], lesson) if only_linear else _train(head, lesson)
+    return _solve(head, _linear_layers(head)[0], lesson) if is_solved(head) else _train(head, lesson)
+
+
+def _linear_layers(head: nn.Module) -> list[nn.Linear]:
+    return [module for module in head.modules() if isinstance(module, nn.Linear)]
+
+
+def is_solved(head: nn.Module) -> bool:
+    """Tell whether a head is linear, so that its optimum is found and learning rate, weight decay, dropout and smoothing play no part."""
+    normalises = any(isinstance(module, nn.LayerNorm) for module in head.modules())
+    return len(_linear_layers(head)) == 1 and not normalises and isinstance(head, nn.Sequential)
 
 
 def _solve(head: nn.Module, layer: nn.Linear, lesson: Lesson) -> int | None:
@@ -110,7 +118,7 @@ def _solve(head: nn.Module, layer: nn.Linear, lesson: Lesson) -> int | None:
     alike_F = torch.full_like(std_F, float(std_F.square().mean().sqrt().clamp_min(1e-6)))
     each_F = std_F.clamp_min(float(alike_F[0]) * 1e-3)
     tries: list[_Try] = []
-    path = _Path(lesson, total=2 * len(STRENGTHS))
+    path = _Path(head, lesson, total=2 * len(STRENGTHS))
     for scale_F in (each_F, alike_F):
         scaled_NF = (lesson.train_NF - mean_F) / scale_F
         weight_KF, bias_K = torch.zeros_like(layer.weight), torch.zeros_like(layer.bias)
@@ -158,8 +166,9 @@ class _Path:
     otherwise see a curve leap up although the model that is kept only ever gets better.
     """
 
-    def __init__(self, lesson: Lesson, total: int) -> None:
+    def __init__(self, head: nn.Module, lesson: Lesson, total: int) -> None:
         self.step = 0
+        self._head = head
         self._lowest = float("inf")
         self._told: _Try | None = None
         self._lesson, self._total, self._tried = lesson, total, 0
@@ -179,7 +188,7 @@ class _Path:
 
         def closure() -> Tensor:
             optimizer.zero_grad()
-            fit = task.loss(torch.addmm(bias_K, scaled_NF, weight_KF.T), self._targets, smoothing=smoothing, weights=self._weights_N)
+            fit = task.loss(self._head, torch.addmm(bias_K, scaled_NF, weight_KF.T), self._targets, smoothing=smoothing, weights=self._weights_N)
             objective = fit + strength / 2 * weight_KF.square().sum()
             objective.backward()
             return objective
@@ -246,7 +255,7 @@ def _train(head: nn.Module, lesson: Lesson) -> int | None:
             optimizer.zero_grad()
             counted_B = None if weights is None else torch.from_numpy(weights[some]).float()
             targets = task.batch(lesson.targets, lesson.train_rows[some], torch.device("cpu"))
-            loss = task.loss(head(lesson.train_NF[some]), targets, smoothing=recipe.label_smoothing, weights=counted_B)
+            loss = task.loss(head, head(lesson.train_NF[some]), targets, smoothing=recipe.label_smoothing, weights=counted_B)
             loss.backward()
             optimizer.step()
             losses.append(float(loss.detach()))

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from engine.models.build import Network
 from engine.recipe import Recipe
 
-__all__ = ["Average", "freeze", "groups", "learning_rate_share", "make", "set_learning_rate", "trainable", "training_mode"]
+__all__ = ["ONE_CYCLE_RISE", "Average", "decaying", "freeze", "groups", "learning_rate_share", "make", "set_learning_rate", "trainable", "training_mode"]
 
 _MOMENTUM = 0.9
-_ONE_CYCLE_RISE = 0.3
+ONE_CYCLE_RISE = 0.3
 
 
 def freeze(network: Network, depth: float) -> set[str]:
@@ -31,12 +31,12 @@ def training_mode(network: Network, *, keep_statistics: bool) -> None:
 
     Args:
         network: what is trained.
-        keep_statistics: let all normalisation layers keep the statistics they came with. Else a head learnt on those statistics meets
+        keep_statistics: let the backbone's normalisation layers keep the statistics they came with. Else a head learnt on those statistics meets
             other features at the first step: its loss went from 0.3 to 5.6, and small batches estimate statistics badly.
     """
     network.train()
     if keep_statistics:
-        for module in network.modules():
+        for module in network.backbone.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.eval()
     for module in network.modules():
@@ -52,12 +52,19 @@ def trainable(network: nn.Module) -> list[nn.Parameter]:
 
 def groups(network: Network, recipe: Recipe) -> list[dict[str, object]]:
     """Return parameter groups: head and backbone at their own rates; biases and norms are not pulled towards zero."""
-    found = []
+    found: list[dict[str, object]] = []
     for part, rate in ((network.head, recipe.lr_head), (network.backbone, recipe.lr_backbone)):
-        for decays in (True, False):
-            parameters = [parameter for parameter in trainable(part) if (parameter.ndim > 1) is decays]
-            if parameters:
-                found.append({"params": parameters, "lr": rate, "full_lr": rate, "weight_decay": recipe.weight_decay if decays else 0.0})
+        found += decaying(part, rate, recipe.weight_decay)
+    return found
+
+
+def decaying(part: nn.Module, rate: float, weight_decay: float) -> list[dict[str, object]]:
+    """Return the parameter groups of one part at one learning rate: those that are pulled towards zero, and biases and norms, which are not."""
+    found: list[dict[str, object]] = []
+    for decays in (True, False):
+        parameters = [parameter for parameter in trainable(part) if (parameter.ndim > 1) is decays]
+        if parameters:
+            found.append({"params": parameters, "lr": rate, "full_lr": rate, "weight_decay": weight_decay if decays else 0.0})
     return found
 
 
@@ -75,7 +82,7 @@ def make(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
 
 def learning_rate_share(step: int, steps: int, recipe: Recipe) -> float:
     """Return which share of the full learning rate step number `step` of `steps` takes."""
-    rise = max(recipe.warmup, _ONE_CYCLE_RISE) if recipe.schedule == "one_cycle" else recipe.warmup
+    rise = max(recipe.warmup, ONE_CYCLE_RISE) if recipe.schedule == "one_cycle" else recipe.warmup
     rising = rise * steps
     if step < rising:
         done = (step + 1) / (rising + 1)

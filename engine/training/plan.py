@@ -21,12 +21,26 @@ from torch import Tensor, nn
 from engine import workspace
 from engine.models.build import ModelSpec, Network
 from engine.recipe import Recipe
+from engine.tasks import TASKS
 from engine.training import optim, tune
 from engine.training.features import DTYPES, LAYOUTS, frozen_copy
 
-__all__ = ["DEFAULT_BATCH", "FEATURES_TOLERANCE", "GRADIENT_TOLERANCE", "Plan", "Trial", "Unfinished", "as_values", "for_features", "for_training"]
+__all__ = [
+    "DEFAULT_BATCH",
+    "DENSE_BATCH",
+    "FEATURES_TOLERANCE",
+    "GRADIENT_TOLERANCE",
+    "Plan",
+    "Trial",
+    "Unfinished",
+    "as_values",
+    "default_batch",
+    "for_features",
+    "for_training",
+]
 
 DEFAULT_BATCH = {"cpu": 32, "mps": 32, "cuda": 64}
+DENSE_BATCH = {"cpu": 8, "mps": 8, "cuda": 16}
 _TRIAL_BATCH = 8
 _FROZEN_BATCH = 16
 _BUDGET_S = 8.0
@@ -75,6 +89,7 @@ class Trial:
     Attributes:
         pictures: gives some of the real pictures, normalised [B, 3, H, W]; on made-up ones bf16 errs far more.
         leave: asked between candidates.
+        loss: of the network's outputs on those pictures; None takes a stand-in, where the loss itself costs next to nothing.
     """
 
     network: Network
@@ -85,6 +100,7 @@ class Trial:
     pictures: Callable[[int], Tensor]
     leave: Callable[[], bool]
     keep_statistics: bool = True
+    loss: Callable[[nn.Module, Any, int], Tensor] | None = None
 
     def key(self, *more: object) -> str:
         """Name the result by all that it depends on."""
@@ -93,7 +109,7 @@ class Trial:
         parts = (
             spec.backbone,
             spec.head,
-            spec.image_size,
+            spec.image_size if spec.fit == "crop" else spec.input_hw,
             spec.task,
             self.device.type,
             name,
@@ -148,7 +164,7 @@ def _try_features(trial: Trial) -> dict[str, Any]:
             raise Unfinished
         network = frozen_copy(trial.network.backbone, precision, layout).to(trial.device)
         shown = images.to(DTYPES[precision]).contiguous(memory_format=LAYOUTS[layout])
-        features = network(shown).float()  # also warms up
+        features = _flat(network(shown))  # also warms up
         began = time.perf_counter()
         network(shown)
         _finish(trial.device)
@@ -158,6 +174,14 @@ def _try_features(trial: Trial) -> dict[str, Any]:
         rows.append({"precision": precision, "layout": layout, "images_per_s": len(images) / seconds, "max_difference": difference})
     agreeing = [row for row in rows if row["max_difference"] <= FEATURES_TOLERANCE] or rows[:1]
     return max(agreeing, key=lambda row: row["images_per_s"])
+
+
+def _flat(outputs: Any) -> Tensor:
+    """Return what a network or backbone gives as one tensor."""
+    if isinstance(outputs, Tensor):
+        return outputs.float()
+    rows = outputs.values() if isinstance(outputs, dict) else outputs
+    return torch.cat([_flat(row).flatten() for row in rows if isinstance(row, Tensor | dict | list | tuple)])
 
 
 def _finish(device: torch.device) -> None:
@@ -179,7 +203,7 @@ def for_training(trial: Trial, base: Plan, pictures: int) -> Plan:
     recipe = trial.recipe
     found = _kept("training", trial.key(recipe.freeze_depth, recipe.optimizer, bool(recipe.ema), trial.keep_statistics), lambda: _try_training(trial))
     chosen = next(row for row in found["table"] if row["chosen"])
-    wanted = recipe.batch_size or min(DEFAULT_BATCH[trial.device.type], max(4, pictures // 4))
+    wanted = recipe.batch_size or default_batch(trial.device, pictures, trial.spec.task)
     accumulate = 1
     while accumulate < wanted and found["fixed_mb"] + found["picture_mb"] * wanted / accumulate > _free_mb(trial.device) * _MEMORY_SHARE:
         accumulate *= 2
@@ -193,6 +217,13 @@ def for_training(trial: Trial, base: Plan, pictures: int) -> Plan:
         memory_mb=round(found["fixed_mb"] + found["picture_mb"] * -(-wanted // accumulate), 1),
         table=tuple(found["table"]),
     )
+
+
+def default_batch(device: torch.device, pictures: int, task: str = "image-classification") -> int:
+    """Return how many of the training pictures make a batch: what a device likes, at most a quarter; drawn tasks learn from many places of each."""
+    if TASKS[task].family == "dense":
+        return max(2, min(DENSE_BATCH[device.type], pictures // 8))
+    return min(DEFAULT_BATCH[device.type], max(4, pictures // 4))
 
 
 def _free_mb(device: torch.device) -> float:
@@ -224,7 +255,8 @@ def _try_training(trial: Trial) -> dict[str, Any]:
     chosen = max(agreeing, key=lambda row: row["images_per_s"])
     for row in rows:
         row["chosen"] = row is chosen
-    speed = workspace.cache("estimates") / f"speed-{trial.spec.backbone}.json"
+    top = "" if TASKS[trial.spec.task].family == "pooled" else f"{trial.spec.head}-"  # an architecture takes far longer than a backbone alone
+    speed = workspace.cache("estimates") / f"speed-{top}{trial.spec.backbone}.json"
     workspace.write_json(speed, {"images_per_s": chosen["images_per_s"]})
     weights_mb = sum(parameter.nbytes for parameter in trial.network.parameters()) / _MB
     copies = 4 + bool(trial.recipe.ema)  # weights, gradients, two moments, the average
@@ -237,13 +269,14 @@ class _Subject:
 
     def __init__(self, trial: Trial, precision: str, layout: str, images: Tensor) -> None:
         self._network: Network = copy.deepcopy(trial.network).to(trial.device, memory_format=LAYOUTS[layout])  # type: ignore[call-overload]
-        _fill_zeros(self._network.head)
+        if trial.loss is None:
+            _fill_zeros(self._network.head)
         optim.freeze(self._network, trial.recipe.freeze_depth)
         optim.training_mode(self._network, keep_statistics=trial.keep_statistics)
         self._optimizer = optim.make(self._network, trial.recipe)
         optim.set_learning_rate(self._optimizer, 1e-6)
         self._images = images.contiguous(memory_format=LAYOUTS[layout])
-        self._precision, self._device = precision, trial.device
+        self._precision, self._device, self._loss = precision, trial.device, trial.loss
         self.saved_bytes = 0
 
     def step(self) -> tuple[float, Tensor]:
@@ -257,13 +290,15 @@ class _Subject:
                 outputs = self._counted()
             else:
                 outputs = self._network(self._images)
-        outputs.float().square().mean().backward()  # speed does not depend on the loss, and this needs to know no task
-        gradient = torch.cat([parameter.grad.flatten() for parameter in optim.trainable(self._network) if parameter.grad is not None]) if first else outputs
+            loss = self._loss(self._network, outputs, len(self._images)) if self._loss else None
+        loss = outputs.float().square().mean() if loss is None else loss  # speed does not depend on the loss, and this needs to know no task
+        loss.backward()
+        gradient = torch.cat([parameter.grad.flatten() for parameter in optim.trainable(self._network) if parameter.grad is not None]) if first else loss
         self._optimizer.step()
         _finish(self._device)
         return time.perf_counter() - began, gradient
 
-    def _counted(self) -> Tensor:
+    def _counted(self) -> Any:
         """Run forward and count the bytes that backward will need."""
         seen: dict[int, int] = {}
 

@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from PIL import Image
 
+from engine.data import geometry
 from engine.recipe import Recipe
-from engine.training.variation import GRAY, Variation, draw
+from engine.tasks import TASKS
+from engine.training.variation import GRAY, Variation, draw, draw_whole
 
 __all__ = ["variations"]
 
 
 def variations(picture: Image.Image, recipe: Recipe, count: int, size_px: int = 224) -> list[Image.Image]:
     """Return `count` variations of a picture, squares of size_px a side, as training would show them in its first epochs."""
-    side = min(picture.size)
-    left, top = (picture.width - side) // 2, (picture.height - side) // 2
-    square = picture.convert("RGB").resize((size_px, size_px), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side))
-    drawn = draw(recipe, count, recipe.seed, 0, 0)
-    return [_varied(square, drawn, index) for index in range(count)]
+    if TASKS[recipe.task].fit == "whole":
+        where = geometry.placed(*picture.size, (size_px, size_px))
+        square = Image.fromarray(geometry.shown_whole(picture.convert("RGB"), where, (size_px, size_px), Image.Resampling.BICUBIC))
+        content_B2 = np.tile((where.content_width / size_px, where.content_height / size_px), (count, 1))
+        drawn = draw_whole(recipe, content_B2, 1.0, recipe.seed, 0, 0)
+    else:
+        side = min(picture.size)
+        left, top = (picture.width - side) // 2, (picture.height - side) // 2
+        square = picture.convert("RGB").resize((size_px, size_px), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side))
+        drawn = draw(recipe, count, recipe.seed, 0, 0)
+    return [_varied(square, drawn, index, beyond="constant" if TASKS[recipe.task].fit == "whole" else "edge") for index in range(count)]
 
 
-def _varied(square: Image.Image, drawn: Variation, index: int) -> Image.Image:
+def _varied(square: Image.Image, drawn: Variation, index: int, beyond: Literal["edge", "constant"]) -> Image.Image:
     size_px = square.width
-    margin = size_px // 2
-    padded = Image.fromarray(np.pad(np.asarray(square), ((margin, margin), (margin, margin), (0, 0)), mode="edge"))
+    margin = size_px // 2 if beyond == "edge" else 2 * size_px
+    fill = {} if beyond == "edge" else {"constant_values": geometry.FILL}
+    padded = Image.fromarray(np.pad(np.asarray(square), ((margin, margin), (margin, margin), (0, 0)), mode=beyond, **fill))  # type: ignore[call-overload]
     (a, b, x), (c, d, y) = drawn.affine_B23[index]
     moved = padded.transform((size_px, size_px), Image.Transform.AFFINE, (a, b, x * size_px + margin, c, d, y * size_px + margin), Image.Resampling.BILINEAR)
     pixels_HW3 = np.asarray(moved, np.float64)

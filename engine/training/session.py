@@ -18,18 +18,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine import devices, events, workspace
-from engine.data import cache
-from engine.evaluation import report
+from engine.data import cache, geometry
 from engine.events import Event, Message, Phase, Usable
 from engine.models import build
 from engine.models.build import Network
 from engine.recipe import Recipe
 from engine.tasks import TASKS
-from engine.training import checkpoint, head, tune
-from engine.training.estimate import estimate, sampler
+from engine.training import checkpoint, head, maps, tune
+from engine.training.answering import Answering
+from engine.training.estimate import estimate, sampler, trial_loss
 from engine.training.features import Extractor
 from engine.training.fit import Loop, Position, out_of_memory
-from engine.training.plan import Plan, Trial, Unfinished, as_values, for_features, for_training
+from engine.training.ignored import Circumstances, ignored
+from engine.training.plan import Plan, Trial, Unfinished, as_values, default_batch, for_features, for_training
 
 if TYPE_CHECKING:
     from engine.models.catalogue import Start
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["Files", "Outcome", "estimate", "train"]
 
 Wish = Callable[[], str | None]
+Split = Literal["train", "val", "test"]
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,6 @@ class _Session:
         self.recipe, self.manifest, self.start, self.files = recipe, manifest, start, files
         self.emit, self.wish, self.pressed_t, self.keeper = emit, wish, pressed_t, keeper
         self.task = TASKS[recipe.task]
-        self.targets = self.task.targets(manifest)
         self.seconds: dict[str, float] = {}
         self.at = Position()
         self.tensors, position, damaged = checkpoint.load(files.last)
@@ -139,10 +140,19 @@ class _Session:
         threads = self.plan.threads if self.plan else recipe.threads or tune.usable_cores()
         tune.prepare(threads)
         self.device = torch.device(devices.choose(recipe.device))
-        self.network, self.spec, self.origin = build.from_start(start, recipe, manifest["classes"])
+        self.network, self.spec, self.origin = build.from_start(start, recipe, manifest["classes"], geometry.usual_aspect(manifest["items"]))
+        self.targets = self.task.targets(manifest, self.spec)
         self.data = cache.filling(manifest, asdict(self.spec))
         self.trial = Trial(
-            self.network, self.spec, recipe, self.device, threads, sampler(self.data, self.spec, self.device), self.leave, self.origin != "scratch"
+            self.network,
+            self.spec,
+            recipe,
+            self.device,
+            threads,
+            sampler(self.data, self.spec, self.device),
+            self.leave,
+            self.origin != "scratch",
+            trial_loss(self.task, self.targets, self.data, self.device),
         )
 
     def leave(self) -> bool:
@@ -161,10 +171,13 @@ class _Session:
             self.emit(
                 Message(level="warning", text=f"There are no pretrained weights of {self.start.title} here: it starts from scratch and needs many pictures.")
             )
-        self._check_settings()
+        if self.tensors is None:  # one that goes on has said it already
+            self._check_settings()
         if self.recipe.phases != "head" and not any(True for _ in self.network.backbone.parameters()):
             self.emit(Message(level="info", text="This network cannot learn itself (its X-ray says why), so only the new last layers do."))
             self.recipe = self.recipe.model_copy(update={"phases": "head"})
+        if self.origin == "scratch" and self.task.family == "dense" and self.recipe.phases == "head_then_all":
+            self.recipe = self.recipe.model_copy(update={"phases": "all"})  # a head on features that say nothing would be learnt for nothing
         if self.recipe.phases != "all" and self.tensors is None:
             self._learn_head()
         ended: str = "done"
@@ -176,11 +189,19 @@ class _Session:
 
     def _check_settings(self) -> None:
         """Say which settings have no effect."""
-        changed = self.recipe.model_dump(exclude_defaults=True)
-        without = ("epochs", "lr_backbone", "schedule", "warmup", "ema", "mixup", "cutmix", "patience", "freeze_depth", "optimizer", "clip_norm")
-        idle = [Recipe.model_fields[key].title or key for key in without if key in changed]
-        if self.recipe.phases == "head" and idle:
-            self.emit(Message(level="info", text=f"Only the head learns in this run, so these settings have no effect: {', '.join(idle)}."))
+        rows, network = self.data.rows, self.network
+        met = Circumstances(
+            door=self.start.door,
+            device=self.device.type,
+            train=len(rows["train"]),
+            val=len(rows["val"]),
+            solved=head.is_solved(network.head),
+            blends=self.task.blends,
+            pooled=self.task.family == "pooled",
+            drops_paths=any(getattr(module, "drop_prob", 0) for module in network.backbone.modules()),
+        )
+        for text in ignored(self.recipe, met):
+            self.emit(Message(level="info", text=text))
         if self.start.run_id and self.origin == "run" and self.recipe.reuse_depth == 1:
             self.emit(Message(level="info", text="The classes differ from the earlier run's, so the last layers are new."))
 
@@ -213,6 +234,15 @@ class _Session:
         self._phase("read", "Reading pictures")
         plan = self.plan or self._planned(for_features(self.trial))
         self._over("read")
+        steps, metrics = self._head_of_vectors(plan) if self.task.family == "pooled" else self._head_on_maps(plan)
+        self.at = Position(step=steps, best=list(head.score(metrics, self.task)) if len(self.data.rows["val"]) else [])
+        build.save(self.network.state_dict(), self.spec, self.files.best)
+        self._over("head")
+        shown: dict[str, float | None] = {**metrics}
+        self.emit(Usable(seconds=time.time() - self.pressed_t, metrics=shown))
+
+    def _head_of_vectors(self, plan: Plan) -> tuple[int, dict[str, float]]:
+        """Learn a head on one vector a picture."""
         self._phase("features", "Looking at every picture once")
         rows, extractor = self.data.rows, self._extractor()
         both_NF = self._features(extractor, np.concatenate([rows["train"], rows["val"]]), plan.frozen_precision, plan.frozen_layout)
@@ -226,12 +256,28 @@ class _Session:
         steps = head.learn(self.network.head, lesson)
         if steps is None:
             raise _Left
-        metrics = lesson.metrics(self.network.head)
-        self.at = Position(step=steps, best=list(head.score(metrics, self.task)) if len(rows["val"]) else [])
-        build.save(self.network.state_dict(), self.spec, self.files.best)
-        self._over("head")
-        shown: dict[str, float | None] = {**metrics}
-        self.emit(Usable(seconds=time.time() - self.pressed_t, metrics=shown))
+        return steps, lesson.metrics(self.network.head)
+
+    def _head_on_maps(self, plan: Plan) -> tuple[int, dict[str, float]]:
+        """Learn a head on maps of features, computed once where they can be kept."""
+        self.network.to(self.device)
+        found, rows = maps.Maps(self.network.backbone, self.spec.input_hw), self.data.rows
+        both, vectors_NF = np.concatenate([rows["train"], rows["val"]]), None
+        if maps.fits(found, len(both)):
+            self._phase("features", "Looking at every picture once")
+            extractor = Extractor(found, self.spec, self.data, self.manifest, self.device, self.emit, self.leave)
+            vectors_NF = self._features(extractor, both, plan.frozen_precision, plan.frozen_layout)
+            self._over("features")
+        self._phase("head", "Learning the new last layers")
+        size = self.recipe.batch_size or default_batch(self.device, len(rows["train"]), self.recipe.task)
+        later = 0 if self.recipe.phases == "head" else self.recipe.epochs * max(1, len(rows["train"]) // size)
+        lesson = maps.MapLesson(
+            self.network, self.task, self.targets, self.spec, self.recipe, plan, self.data, self.device, found, vectors_NF, self.emit, self.leave, later
+        )
+        learnt = maps.learn(lesson, size)
+        if learnt is None:
+            raise _Left
+        return learnt
 
     def _finetune(self) -> str:
         """Train everything that is not frozen, gently, from the head on."""
@@ -269,6 +315,7 @@ class _Session:
                 raise _too_little_memory() from error
             raise
         finally:
+            loop.crowd.arrange(False)
             if "finetune" in self.seconds:
                 self._over("finetune")
         self.keeper.wait()
@@ -304,32 +351,36 @@ class _Session:
         best, _ = build.from_checkpoint(self.files.best)
         self.network = best.to(self.device)
         rows = self.data.rows
-        split = next(name for name in ("test", "val", "train") if len(rows[name]))
+        split: Split = next(name for name in ("test", "val", "train") if len(rows[name]))  # type: ignore[assignment]
         wish = self.wish
         self.wish = lambda: "pause" if wish() == "pause" else None  # one who stops keeps the best, and wants to know how good it is
-        extractor = self._extractor()
-        answers = {name: self._answers(best, extractor, rows[name]) for name in {split, "val"} if len(rows[name])}
+        answers_on = self._vector_answers if self.task.family == "pooled" else self._map_answers
+        answers = {name: answers_on(best, rows[name]) for name in {split, "val"} if len(rows[name])}
         self.wish = wish
         self._over("evaluate")
         found = self._report(split, answers)
-        report.write_predictions(self.files.predictions, self.data.item_ids_N[rows[split]], self.data.labels_N[rows[split]], answers[split])
+        self.task.keep(self.files.predictions, self.manifest, rows[split], answers[split])
         workspace.write_json(self.files.report, found)
-        metrics = found["metrics"]
-        return {"accuracy": metrics["accuracy"], "macro_f1": metrics["macro_f1"], "val_accuracy": found["val_metrics"].get("accuracy")}
+        return self.task.last_word(found)
 
-    def _answers(self, network: Network, extractor: Extractor, rows: NDArray[Any]) -> NDArray[Any]:
-        features_NF = self._features(extractor, rows, "fp32", "channels_last")
+    def _vector_answers(self, network: Network, rows: NDArray[Any]) -> Any:
+        features_NF = self._features(self._extractor(), rows, "fp32", "channels_last")
         return head.predict(network.head, features_NF.to(self.device), self.task)
 
-    def _report(self, split: str, answers: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
-        val = (self.data.labels_N[self.data.rows["val"]], answers["val"]) if "val" in answers else None
+    def _map_answers(self, network: Network, rows: NDArray[Any]) -> Any:
+        parts = list(Answering(network, self.task, self.spec, self.data, self.device, self.leave)(rows))
+        if self.leave():
+            raise _Left
+        return self.task.joined(self.targets, rows, parts)
+
+    def _report(self, split: Split, answers: Mapping[Any, Any]) -> dict[str, Any]:
         start = {key: getattr(self.start, key) for key in ("door", "key", "title", "licence", "origin")}
         return self.task.report(
             self.manifest,
-            self.data.rows[split],
-            answers[split],
+            self.targets,
+            self.data.rows,
             split,
-            val=val,
+            answers,
             start={**start, "weights": self.origin},
             plan=as_values(self.plan) if self.plan else {},
             seconds={**{key: round(value, 3) for key, value in self.seconds.items()}, "total": round(time.time() - self.pressed_t, 3)},

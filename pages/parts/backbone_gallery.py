@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import streamlit as st
 
@@ -14,8 +15,11 @@ from pages.parts.jobs import outcome, start_job
 from pages.parts.text import plain, sentence
 from pages.parts.wording import megabytes, percent
 
-__all__ = ["backbone_gallery", "weights_badge"]
+__all__ = ["FROM_SCRATCH", "backbone_gallery", "weights_badge"]
 
+Refusal = Callable[[Backbone], str | None]
+
+FROM_SCRATCH = "Without pretrained weights it must learn everything from your pictures, which takes thousands of them and far more time."
 PAGE = 12
 _LOOKED_AT = 60
 _WHERE = {"": "All", "now": "Ready here", "downloadable": "To download", "absent": "Without weights"}
@@ -49,12 +53,12 @@ def weights_badge(row: Backbone) -> None:
                 "From scratch",
                 icon=":material/hourglass_empty:",
                 color="orange",
-                help="No pretrained weights are known: it must learn everything from your pictures, which takes many.",
+                help=f"No pretrained weights are known. {FROM_SCRATCH}",
             )
 
 
-def backbone_gallery(chosen: str, pick: Callable[[str], None]) -> None:
-    """Show the backbones; `pick` hears the name of the one chosen."""
+def backbone_gallery(chosen: str, pick: Callable[[str], None], refuses: Refusal | None = None) -> None:
+    """Show the backbones; `pick` hears the name of the one chosen. `refuses` says in words why one does not go with what stands on it, or None."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         query = st.text_input(
             "Find a backbone", key="backbone-query", placeholder="resnet, mobilenet, convnext…", icon=":material/search:", live=True, width=300
@@ -71,7 +75,7 @@ def backbone_gallery(chosen: str, pick: Callable[[str], None]) -> None:
     downloads = _downloads()
     with st.grid("auto", min_column_width=250, gap="small"):
         for row in shown:
-            _card(row, chosen, pick, downloads.get(row.name))
+            _card(row, chosen, pick, downloads.get(row.name), refuses(row) if refuses else None)
     if not found:
         st.markdown("No backbone matches. Try a shorter word, or all families.")
     if pages > 1:
@@ -86,7 +90,7 @@ def _found(query: str, family: str | None, where: str) -> list[Backbone]:
     return catalogue.backbones(query, family, where or None)  # type: ignore[arg-type]
 
 
-def _card(row: Backbone, chosen: str, pick: Callable[[str], None], download: Run | None) -> None:
+def _card(row: Backbone, chosen: str, pick: Callable[[str], None], download: Run | None, refused: str | None) -> None:
     with st.container(border=True, height="stretch", gap="xsmall", key=f"backbone-{row.name.replace('.', '-')}"):
         st.markdown(f"**{plain(row.title)}**")
         with st.container(horizontal=True, gap="xsmall"):
@@ -99,21 +103,32 @@ def _card(row: Backbone, chosen: str, pick: Callable[[str], None], download: Run
         st.markdown(f"{accuracy}  \n{row.params_m:.1f} M parameters · {row.image_size} px")
         st.caption(f"{measured}  \n`{row.name}`")
         st.space("stretch")
+        if refused is not None:
+            st.caption(f":material/block: {plain(refused)}.")
+            st.button("Does not fit", key=f"pick-{row.name}", width="stretch", disabled=True)
+            return
         _button(row, chosen, pick, download)
 
 
 def _button(row: Backbone, chosen: str, pick: Callable[[str], None], download: Run | None) -> None:
+    here = row.weights in ("packaged", "here")
+    if row.weights == "downloadable":
+        _download(row, download)
     if row.name == chosen:
-        st.button("Chosen", key=f"pick-{row.name}", icon=":material/check:", type="primary", width="stretch")
-    elif row.weights == "downloadable":
-        if download is not None and outcome(download).active:
-            st.button("Downloading…", key=f"pick-{row.name}", icon=":material/downloading:", width="stretch", disabled=True)
-        elif st.button(f"Download, {megabytes(row.weights_mb)}", key=f"pick-{row.name}", icon=":material/download:", width="stretch"):
-            st.session_state.setdefault(_WATCHED, set()).add(start_job("download", {"backbone": row.name}).id)
-            st.rerun()
+        words = "Chosen" if here else "Chosen, from scratch"
+        st.button(words, key=f"pick-{row.name}", icon=":material/check:", type="primary", width="stretch")
     else:
-        words = "Choose" if row.weights != "absent" else "Choose, from scratch"
-        st.button(words, key=f"pick-{row.name}", width="stretch", on_click=pick, args=(row.name,))
+        words = "Choose" if here else "Choose, from scratch"
+        kind: Literal["secondary", "tertiary"] = "tertiary" if row.weights == "downloadable" else "secondary"
+        st.button(words, key=f"pick-{row.name}", type=kind, help=None if here else FROM_SCRATCH, width="stretch", on_click=pick, args=(row.name,))
+
+
+def _download(row: Backbone, download: Run | None) -> None:
+    if download is not None and outcome(download).active:
+        st.button("Downloading…", key=f"fetch-{row.name}", icon=":material/downloading:", width="stretch", disabled=True)
+    elif st.button(f"Download, {megabytes(row.weights_mb)}", key=f"fetch-{row.name}", icon=":material/download:", width="stretch"):
+        st.session_state.setdefault(_WATCHED, set()).add(start_job("download", {"backbone": row.name}).id)
+        st.rerun()
 
 
 _WATCHED = "_downloads"

@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 
 from pages.parts.wording import percent
 
-__all__ = ["MOST_CELLS", "calibration", "class_bars", "clicked_cell", "confusion", "curves", "delta_bars", "probability_bars"]
+__all__ = ["MOST_CELLS", "calibration", "class_bars", "clicked_cell", "confusion", "curves", "delta_bars", "precision_recall", "probability_bars"]
 
 MOST_CELLS = 40
 """Classes a side beyond which a matrix cannot be read; then the pairs most confused are listed instead."""
@@ -27,8 +27,8 @@ def _plain(figure: go.Figure, height: int, *, left: int = 10, right: int = 10, b
     return figure
 
 
-def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> go.Figure:
-    """Draw a confusion matrix, rows true and columns predicted, coloured by the share of its row.
+def confusion(matrix: Sequence[Sequence[float]], classes: Sequence[str], *, unit: str = "") -> go.Figure:
+    """Draw a confusion matrix, rows true and columns predicted, coloured by the share of its row. `unit` says what is counted, if not pictures.
 
     Every cell also carries an unseen square marker: heat maps give no click events, markers do.
     """
@@ -37,7 +37,10 @@ def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> go.Fig
     # right answers in green, wrong ones in orange: the sign picks the side of the colour scale; the root lets few mistakes be seen
     signed = [[share if row == column else -(share**0.5) for column, share in enumerate(line)] for row, line in enumerate(shares)]
     hover = [
-        [f"{matrix[row][column]} of {sum(matrix[row])} pictures of <b>{classes[row]}</b><br>called <b>{classes[column]}</b>" for column in range(size)]
+        [
+            f"{matrix[row][column]} {unit or f'of {sum(matrix[row])} pictures'} of <b>{classes[row]}</b><br>called <b>{classes[column]}</b>"
+            for column in range(size)
+        ]
         for row in range(size)
     ]
     cells = [(row, column) for row in range(size) for column in range(size)]
@@ -174,3 +177,24 @@ def curves(lines: Mapping[str, tuple[Sequence[float], Sequence[float | None]]], 
         figure.update_yaxes(autorangeoptions={"minallowed": 0, "maxallowed": 1.02})
     figure.update_layout(hovermode="x unified", legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0})
     return _plain(figure, 340, top=40)
+
+
+def precision_recall(lines: Mapping[str, Sequence[tuple[float, float]]], here: tuple[float | None, float | None]) -> go.Figure:
+    """Draw precision over recall, one line a name, and the point that is chosen."""
+    figure = go.Figure()
+    for number, (name, points) in enumerate(lines.items()):
+        figure.add_scatter(
+            x=[recall for recall, _ in points],
+            y=[precision for _, precision in points],
+            mode="lines",
+            name=name,
+            line={"width": 2.4 if not number else 1.4, "color": _LINES[number % len(_LINES)], "shape": "hv"},
+            hovertemplate="finds %{x:.0%}, right %{y:.0%}<extra>" + name + "</extra>",
+        )
+    if None not in here:
+        marker = {"size": 13, "color": _ORANGE, "line": {"width": 2, "color": "white"}}
+        figure.add_scatter(x=[here[0]], y=[here[1]], mode="markers", marker=marker, name="chosen", hoverinfo="skip", showlegend=False)
+    figure.update_xaxes(title="found (recall)", tickformat=".0%", range=[0, 1.02], fixedrange=True)
+    figure.update_yaxes(title="right (precision)", tickformat=".0%", range=[0, 1.04], fixedrange=True)
+    figure.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0})
+    return _plain(figure, 320, top=40)

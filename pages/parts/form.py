@@ -13,7 +13,7 @@ from typing import Any
 import streamlit as st
 
 from engine.errors import StudioError
-from engine.recipe import GROUPS, PRESETS, Recipe, Setting, recipe_from, settings
+from engine.recipe import GROUPS, Recipe, Setting, recipe_from, settings, usual
 from pages.parts.state import show_error
 
 __all__ = ["changed_values", "recipe_of", "reset", "set_value", "settings_fields", "settings_form", "title_of_option"]
@@ -68,61 +68,61 @@ def settings_form(key: str, preset: str, task: str = "image-classification") -> 
     """Show the settings of a task; return what differs from the preset. A fault is shown as a sentence above."""
     rows = [row for row in settings(task) if row.level != "hidden" and row.key != "preset"]
     try:
-        recipe_of(key, preset)
+        recipe_of(key, preset, task=task)
     except StudioError as error:
         show_error(error)
     basic = [row for row in rows if row.level == "basic"]
     with st.grid("auto", min_column_width=240, gap="medium"):
         for row in basic:
-            _field(key, preset, row)
+            _field(key, preset, row, task)
     expert = [row for row in rows if row.level == "expert"]
     changed = sum(row.key in changed_values(key) for row in expert)
     title = "Expert settings" + (f" :orange-badge[{changed} changed]" if changed else "")
     with st.expander(title, icon=":material/tune:", key=f"{key}-expert", on_change="rerun") as box:
         if box.open:
-            _expert(key, preset, expert)
+            _expert(key, preset, expert, task)
     return changed_values(key)
 
 
-def settings_fields(key: str, preset: str, names: Sequence[str]) -> None:
+def settings_fields(key: str, preset: str, names: Sequence[str], task: str = "image-classification") -> None:
     """Show a few settings of the form of that key on another page: what is changed here is changed there."""
     with st.grid("auto", min_column_width=240, gap="medium"):
         for row in settings():
             if row.key in names:
-                _field(key, preset, row)
+                _field(key, preset, row, task)
 
 
-def _expert(key: str, preset: str, rows: list[Setting]) -> None:
+def _expert(key: str, preset: str, rows: list[Setting], task: str) -> None:
     groups = {group: [row for row in rows if row.group == group] for group in GROUPS}
     groups = {group: members for group, members in groups.items() if members}
     for tab, (_, members) in zip(st.tabs([GROUPS[group] for group in groups]), groups.items(), strict=True):
         with tab, st.grid("auto", min_column_width=240, gap="medium"):
             for row in members:
-                _field(key, preset, row)
+                _field(key, preset, row, task)
     if changed_values(key):
         st.button("Set everything back", icon=":material/restart_alt:", key=f"{key}-reset-all", on_click=reset, args=(key,))
 
 
-def _preset_value(preset: str, row: Setting) -> Any:
-    return PRESETS[preset].values.get(row.key, row.default)
+def _preset_value(preset: str, row: Setting, task: str) -> Any:
+    return usual(task, preset)[row.key]
 
 
-def _took(key: str, preset: str, row: Setting) -> None:
+def _took(key: str, preset: str, row: Setting, task: str) -> None:
     """Keep what a widget now says; an emptied one, or the preset's own value, is no change."""
     value = st.session_state[f"{key}-{row.key}"]
-    if value is None or value == _preset_value(preset, row):
+    if value is None or value == _preset_value(preset, row, task):
         reset(key, row.key)
     else:
         set_value(key, row.key, value)
 
 
-def _field(key: str, preset: str, row: Setting) -> None:
+def _field(key: str, preset: str, row: Setting, task: str) -> None:
     """Show one setting: its widget, and if it was changed, a mark and the way back."""
     changed = row.key in changed_values(key)
-    standard = _preset_value(preset, row)
+    standard = _preset_value(preset, row, task)
     value = changed_values(key).get(row.key, standard)
     label = row.title + (f" ({row.unit})" if row.unit and row.unit not in row.title.lower() else "") + (" :orange-badge[changed]" if changed else "")
-    common: dict[str, Any] = {"key": f"{key}-{row.key}", "help": row.help, "on_change": _took, "args": (key, preset, row)}
+    common: dict[str, Any] = {"key": f"{key}-{row.key}", "help": row.help, "on_change": _took, "args": (key, preset, row, task)}
     with st.container(gap="xsmall"):
         st.session_state[f"{key}-{row.key}"] = _widget_value(row, value)
         _widget(row, label, common)

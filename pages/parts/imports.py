@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from engine import runs, workspace
+from engine import events, runs, workspace
 from engine.errors import StudioError
 from engine.runs import Run
 from pages.parts.jobs import outcome
@@ -23,9 +23,9 @@ _LOOKED_AT = 40
 _LISTED = 2000
 
 
-def start_import(project_id: str, path: str, in_place: bool) -> Run:
-    """Launch an import; it goes on whatever happens to this page."""
-    job = runs.create_job("import", {"project_id": project_id, "path": path, "in_place": in_place})
+def start_import(project_id: str, path: str, in_place: bool, mapping: Mapping[str, str | None] | None = None) -> Run:
+    """Launch an import; it goes on whatever happens to this page. `mapping` renames classes, or leaves them out (None)."""
+    job = runs.create_job("import", {"project_id": project_id, "path": path, "in_place": in_place, "mapping": dict(mapping or {})})
     runs.launch(job)
     return job
 
@@ -50,10 +50,23 @@ def import_progress(job: Run) -> bool:
         return False
     with st.container(border=True):
         st.markdown(":material/downloading: **Reading your pictures.** You may leave this page; it goes on.")
-        st.progress(now.share or 0.0, text=f"{round(100 * (now.share or 0.0))} %" if now.share is not None else "Looking at what is there")
+        st.progress(now.share or 0.0, text=_how_far(job, now.share))
         if st.button("Stop", key="stop-import", icon=":material/stop_circle:", help="Nothing is added then."):
             runs.stop(job)
     return True
+
+
+def _how_far(job: Run, share: float | None) -> str:
+    """Say how much is done and how long the rest will take, once that can be told."""
+    if share is None:
+        return "Looking at what is there"
+    found, _ = events.read_from(job.events_path)
+    steps = [event for event in found if isinstance(event, events.Progress)]
+    words = f"{round(100 * share)} %"
+    if len(steps) > 1 and steps[-1].done > steps[0].done:
+        pace = (steps[-1].t - steps[0].t) / (steps[-1].done - steps[0].done)
+        words += f" · {steps[-1].done:,} of {amount(steps[-1].total, 'picture')} · about {duration(pace * (steps[-1].total - steps[-1].done))} left"
+    return words
 
 
 def import_report(job: Run, *, expanded: bool) -> None:
@@ -66,6 +79,8 @@ def import_report(job: Run, *, expanded: bool) -> None:
         return None
     with st.expander(_headline(report), icon=":material/inventory:", expanded=expanded):
         words = [f"{amount(report['added'], 'picture')} added in {duration(report.get('seconds'))}."]
+        if report.get("labels"):
+            words.append(f"{amount(report['labels'], 'label')} came with them ({plain(report.get('format', ''))}).")
         if report.get("relabelled"):
             words.append(f"{amount(report['relabelled'], 'picture')} that had no class now have one.")
         st.markdown(" ".join(words))

@@ -12,6 +12,7 @@ from engine.runs import Run, State
 from pages.parts.live_chart import live_charts
 from pages.parts.progress import Now, charts_of, notes_of, plan_words, read_new, read_now
 from pages.parts.run_picker import RESUMABLE
+from pages.parts.scores import METRIC_HELP, metric_title
 from pages.parts.wording import duration, megabytes, percent
 
 __all__ = ["history_of", "live_area", "log_tail", "steering"]
@@ -37,10 +38,10 @@ def live_area(run: Run, state: State) -> None:
     """Draw everything about a run that moves while it trains."""
     history = history_of(run)
     recipe = run.recipe
-    now = read_now(history, recipe.phases)
+    now = read_now(history, recipe.phases, recipe.task)
     _progress(now, state)
-    _figures(now, state)
-    live_charts(charts_of(history, recipe.phases), key=f"charts-{run.id}", revision=run.id)
+    _figures(now, state, recipe.task)
+    live_charts(charts_of(history, recipe.phases, recipe.task), key=f"charts-{run.id}", revision=run.id)
     if words := plan_words(history):
         st.caption(f"What the dry run chose for this machine: {words}.")
     if history.usable and state in ("running", "waiting"):
@@ -56,11 +57,11 @@ def _progress(now: Now, state: State) -> None:
     st.progress(now.share, text=words)
 
 
-def _figures(now: Now, state: State) -> None:
+def _figures(now: Now, state: State, task: str) -> None:
     ended = state not in ("running", "waiting")
     time_words = "Since it started." if ended else "Of the present part, going by its pace so far."
     rows = [
-        ("Accuracy", percent(now.accuracy), "Share of validation pictures, which it does not learn from, that the best model so far gets right."),
+        (metric_title(task), percent(now.score), METRIC_HELP[task]),
         ("Epoch", f"{now.epoch} of {now.epochs}" if now.epoch is not None else "–", "One epoch is one pass over all the training pictures."),
         ("Time taken" if ended else "Time left", duration(now.seconds if ended else now.seconds_left), time_words),
         ("Pictures/s", f"{now.images_per_s:,.0f}" if now.images_per_s else "–", "How many pictures it goes through in a second."),

@@ -24,7 +24,7 @@ PLACES: tuple[Place, ...] = (
     Place("start.py", "Start", "start", ":material/potted_plant:", "Build", "Choose what to start from"),
     Place("data.py", "Data", "data", ":material/photo_library:", "Build", "Bring your pictures"),
     Place("check.py", "Check", "check", ":material/health_and_safety:", "Build", "See what is wrong with your pictures"),
-    Place("label.py", "Sort", "sort", ":material/category:", "Build", "Put pictures into classes"),
+    Place("label.py", "Label", "label", ":material/category:", "Build", "Say what is in your pictures"),
     Place("train.py", "Train", "train", ":material/model_training:", "Build", "Train and watch"),
     Place("results.py", "Results", "results", ":material/fact_check:", "Understand", "See what the model gets right and wrong"),
     Place("compare.py", "Compare", "compare", ":material/compare_arrows:", "Understand", "Lay runs side by side"),

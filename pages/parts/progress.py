@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from engine import events
 from engine.events import History
 from engine.runs import Run
+from engine.tasks import TASKS
 from pages.parts.live_chart import Chart, Line
+from pages.parts.scores import metric_of, metric_title
 from pages.parts.wording import amount
 
 __all__ = ["Now", "charts_of", "notes_of", "plan_words", "read_new", "read_now"]
@@ -28,7 +30,7 @@ class Now:
 
     words: str
     share: float
-    accuracy: float | None
+    score: float | None
     epoch: int | None
     epochs: int | None
     seconds_left: float | None
@@ -44,8 +46,8 @@ def read_new(history: History, run: Run) -> bool:
     return bool(new)
 
 
-def read_now(history: History, phases: str) -> Now:
-    """Derive the figures of this moment. `phases` is the recipe's choice of what to train."""
+def read_now(history: History, phases: str, task: str = "image-classification") -> Now:
+    """Derive the figures of this moment. `phases` is the recipe's choice of what to train; `score` is the task's leading figure."""
     step = history.steps[-1] if history.steps else None
     epoch = history.epochs[-1] if history.epochs else None
     best = history.best or epoch
@@ -53,7 +55,7 @@ def read_now(history: History, phases: str) -> Now:
     return Now(
         words=_words(history, phases, detail),
         share=share,
-        accuracy=best.metrics.get("accuracy") if best else None,
+        score=best.metrics.get(metric_of(task)) if best else None,
         epoch=epoch.epoch if epoch else None,
         epochs=epoch.epochs if epoch else None,
         seconds_left=_seconds_left(history),
@@ -121,12 +123,13 @@ def _seconds_left(history: History) -> float | None:
     return None
 
 
-def charts_of(history: History, phases: str = "head_then_all") -> list[Chart]:
-    """Make the live page's charts: loss and accuracy, and where more than the head learns, learning rate and speed."""
+def charts_of(history: History, phases: str = "head_then_all", task: str = "image-classification") -> list[Chart]:
+    """Make the live page's charts: loss and the task's figures, and where more than the head learns, learning rate and speed."""
     steps, epochs = history.steps, history.epochs
     xs = [point.step for point in steps]
     marks = tuple((phase.step, "fine-tuning") for phase in history.phases if phase.name == "finetune" and phase.step > 0)
     at = [epoch.step for epoch in epochs]
+    shown = [name for name in TASKS[task].metric_titles if name != "loss"][:2]
     charts = [
         Chart(
             "loss",
@@ -140,10 +143,10 @@ def charts_of(history: History, phases: str = "head_then_all") -> list[Chart]:
         ),
         Chart(
             "accuracy",
-            "Accuracy on pictures it does not learn from",
-            (
-                Line("accuracy", at, [epoch.metrics.get("accuracy") for epoch in epochs], slot=0, markers=len(at) < 60),
-                Line("macro F1", at, [epoch.metrics.get("macro_f1") for epoch in epochs], slot=2, markers=len(at) < 60),
+            f"{metric_title(task)} on pictures it does not learn from",
+            tuple(
+                Line(metric_title(task, name), at, [epoch.metrics.get(name) for epoch in epochs], slot=slot, markers=len(at) < 60)
+                for slot, name in zip((0, 2), shown, strict=False)
             ),
             percent=True,
             marks=marks,

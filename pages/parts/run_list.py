@@ -55,9 +55,9 @@ def _row(run: Run, state: State, opened: Callable[[Run], None]) -> None:
             st.caption(plain(f"{summary_line(row)} · {moment(row.made)}"))
         with st.container(width=250, gap="small", horizontal=True, vertical_alignment="center"):
             badge(state)
-            if row.accuracy is not None:
+            if row.score is not None:
                 took = f" in {duration(row.seconds)}" if row.seconds else ""
-                st.markdown(f"**{percent(row.accuracy)}**{took}", width="content")
+                st.markdown(f"**{percent(row.score)}**{took}", width="content")
         with st.container(width="content", horizontal=True, gap="small"):
             label = "Watch" if state in ACTIVE else "Open"
             if st.button(label, key=f"open-{run.id}", icon=":material/visibility:"):

@@ -15,6 +15,7 @@ import streamlit as st
 from engine import events, runs
 from engine.recipe import PRESETS
 from engine.runs import Run, State
+from pages.parts.scores import metric_of
 from pages.parts.wording import percent
 
 __all__ = ["ACTIVE", "RESUMABLE", "STATES", "Summary", "badge", "finished_runs", "label_of", "next_name", "pick_run", "summary", "summary_line"]
@@ -43,7 +44,7 @@ MOST_LISTED = 200
 
 @dataclass(frozen=True)
 class Summary:
-    """What a list shows of a run. `accuracy` is on held-out pictures once it ended, on validation pictures before that (`final` tells)."""
+    """What a list shows of a run. `score` is its task's leading figure on held-out pictures, 0..1, once it ended."""
 
     id: str
     project_id: str
@@ -51,8 +52,8 @@ class Summary:
     preset: str
     start: str
     made: float
-    accuracy: float | None = None
-    macro_f1: float | None = None
+    task: str = "image-classification"
+    score: float | None = None
     seconds: float | None = None
     outcome: str = ""
     problem: str = ""
@@ -79,6 +80,7 @@ def _summary(folder: str, mtime_ns: int, size: int, _run: Run) -> Summary:  # no
     newest = events.last(_run.events_path)
     ended = newest if isinstance(newest, events.Ended) else None
     metrics: dict[str, Any] = ended.metrics if ended else {}
+    task = recipe.get("task", "image-classification")
     return Summary(
         id=_run.id,
         project_id=_run.project_id,
@@ -86,8 +88,8 @@ def _summary(folder: str, mtime_ns: int, size: int, _run: Run) -> Summary:  # no
         preset=recipe.get("preset", "balanced"),
         start=recipe.get("start", ""),
         made=_run.path("recipe.json").stat().st_mtime,
-        accuracy=metrics.get("accuracy"),
-        macro_f1=metrics.get("macro_f1"),
+        task=task,
+        score=metrics.get(metric_of(task)),
         seconds=ended.seconds if ended else None,
         outcome=ended.outcome if ended else "",
         problem=ended.problem if ended else "",
@@ -108,7 +110,7 @@ def summary_line(row: Summary) -> str:
 
 def label_of(row: Summary) -> str:
     """Return what a picker shows of a run."""
-    return f"{row.name} · {percent(row.accuracy)}" if row.accuracy is not None else row.name
+    return f"{row.name} · {percent(row.score)}" if row.score is not None else row.name
 
 
 def next_name(project_id: str, preset: str) -> str:

@@ -9,11 +9,12 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from engine.data import images, items
+from engine.data.marks import TASK_KINDS
 from engine.data.projects import Project
 from engine.recipe import PRESETS, Recipe, settings
 from engine.training.preview import variations
 
-__all__ = ["chosen_goal", "form_key", "goal_cards", "preview"]
+__all__ = ["chosen_goal", "form_key", "goal_cards", "preview", "start_of"]
 
 _ICONS = {"quick": "bolt", "balanced": "balance", "best": "workspace_premium"}
 _PREVIEW_PX = 160
@@ -23,6 +24,11 @@ _VARIATIONS = 7
 def form_key(project: Project) -> str:
     """Return the key under which the session keeps the settings that the user changed in a project."""
     return f"train-{project.id}"
+
+
+def start_of(project: Project) -> str:
+    """Return the starting point that was chosen for a project, or the packaged backbone with what its task usually puts on it."""
+    return project.start or "efficientnet_lite0"
 
 
 def _goal_slot(project: Project) -> str:
@@ -77,13 +83,16 @@ def preview(project: Project, recipe: Recipe) -> None:
         )
     changing = tuple((row.key, getattr(recipe, row.key)) for row in settings() if row.group == "pictures")
     with st.grid("auto", gap="small", min_column_width=88):
-        for number, picture in enumerate(_varied(found[0].id, str(found[0].path), changing, recipe)):
+        for number, picture in enumerate(_varied(found[0].id, str(found[0].path), changing, "class" in TASK_KINDS[project.task], recipe)):
             st.image(picture, width="stretch", alt="the picture as it is" if not number else f"variation {number}")
     st.caption("First as it is, then as training may show it.")
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
-def _varied(item_id: int, path: str, changing: tuple[tuple[str, Any], ...], _recipe: Recipe) -> list[NDArray[np.uint8]]:  # noqa: ARG001 (the cache's key)
+def _varied(item_id: int, path: str, changing: tuple[tuple[str, Any], ...], sorting: bool, _recipe: Recipe) -> list[NDArray[np.uint8]]:  # noqa: ARG001 (the cache's key)
     picture = images.open_rgb(items.get_item(item_id).path, size_px=2 * _PREVIEW_PX)
+    if not sorting:
+        picture.thumbnail((_PREVIEW_PX, _PREVIEW_PX))
+        return [np.asarray(picture), *(np.asarray(one) for one in variations(picture, _recipe, _VARIATIONS, _PREVIEW_PX))]
     plain = images.stored_square(picture, _PREVIEW_PX, "bilinear")
     return [np.asarray(plain), *(np.asarray(one) for one in variations(picture, _recipe, _VARIATIONS, _PREVIEW_PX))]

@@ -42,6 +42,23 @@ function assign(sorter, name) {
   sorter.setTriggerValue("assigned", { name, items })
 }
 
+// Agree to what is suggested for the selected pictures, or the focused one; pictures without a suggestion stay as they are.
+function agree(sorter) {
+  const focused = sorter.root.getRootNode().activeElement
+  const chosen = selected(sorter)
+  const these = (chosen.length ? chosen : tiles(sorter).filter(tile => tile === focused)).filter(tile => tile.dataset.suggested)
+  if (!these.length) {
+    return say(sorter, "Select pictures with a suggestion first.")
+  }
+  these.forEach(tile => {
+    tile.classList.add("leaving")
+    tile.setAttribute("aria-pressed", "false")
+  })
+  sorter.anchor = -1
+  say(sorter, `Agreeing to ${these.length}…`)
+  sorter.setTriggerValue("assigned", { agree: true, items: these.map(tile => ({ id: Number(tile.dataset.id), revision: Number(tile.dataset.revision) })) })
+}
+
 function onKey(sorter, event) {
   const all = tiles(sorter)
   const at = all.indexOf(sorter.root.getRootNode().activeElement)
@@ -54,6 +71,8 @@ function onKey(sorter, event) {
     all[Math.min(all.length - 1, Math.max(0, at + moves[event.key]))]?.focus()
   } else if (digit && sorter.data.classes[digit - 1]) {
     assign(sorter, sorter.data.classes[digit - 1])
+  } else if (event.key.toLowerCase() === "y" && !event.ctrlKey && !event.metaKey) {
+    agree(sorter)
   } else if (event.key.toLowerCase() === "z" && (event.ctrlKey || event.metaKey)) {
     event.preventDefault()
     sorter.setTriggerValue("undo", true)
@@ -74,7 +93,9 @@ function tileNode() {
   tile.className = "tile"
   const picture = document.createElement("img")
   picture.decoding = "async"
-  tile.append(picture, document.createElement("span"))
+  const suggested = document.createElement("span")
+  suggested.className = "suggested"
+  tile.append(picture, document.createElement("span"), suggested)
   return tile
 }
 
@@ -86,12 +107,15 @@ function drawWall(sorter) {
   }
   items.forEach((item, index) => {
     const tile = sorter.wall.children[index] ?? sorter.wall.appendChild(tileNode())
-    const [picture, words] = tile.children
+    const [picture, words, suggested] = tile.children
     tile.classList.remove("leaving")
     tile.dataset.id = item.id
     tile.dataset.revision = item.revision
     tile.setAttribute("aria-pressed", String(kept.has(String(item.id))))
-    tile.setAttribute("aria-label", item.name)
+    tile.dataset.suggested = item.suggested ?? ""
+    tile.setAttribute("aria-label", item.suggested ? `${item.name}, looks like ${item.suggested}` : item.name)
+    suggested.textContent = item.suggested ? `${item.suggested}?` : ""
+    suggested.hidden = !item.suggested
     if (picture.getAttribute("src") !== item.source) {
       picture.src = item.source
     }
@@ -99,6 +123,15 @@ function drawWall(sorter) {
     words.textContent = item.name
     tile.onclick = event => press(sorter, tile, event)
   })
+}
+
+function agreeButton(sorter) {
+  const button = document.createElement("button")
+  button.type = "button"
+  button.className = "class agree"
+  button.append(Object.assign(document.createElement("span"), { className: "key", textContent: "Y" }), "Agree to the suggestion")
+  button.onclick = () => agree(sorter)
+  return button
 }
 
 function drawClasses(sorter) {
@@ -120,6 +153,7 @@ function drawClasses(sorter) {
       button.onclick = () => assign(sorter, name)
       return button
     }),
+    agreeButton(sorter),
   )
 }
 
@@ -135,6 +169,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     sorter.classes = classes
     drawClasses(sorter)
   }
+  root.querySelector(".agree").hidden = !data.items.some(item => item.suggested)
   root.onkeydown = event => onKey(sorter, event)
   say(sorter)
   return () => sorters.delete(root)

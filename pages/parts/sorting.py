@@ -1,10 +1,10 @@
-"""Decisions of the Sort page: saved at once, remembered for Undo, refused where somebody else was faster."""
+"""Decisions on pictures that are sorted into classes: saved at once, remembered for Undo, refused where somebody else was faster."""
 
 from __future__ import annotations
 
 import streamlit as st
 
-from engine.data import items
+from engine.data import items, suggestions
 from engine.data.projects import Project
 from engine.errors import StudioError
 from pages.parts.sorter import Decision
@@ -12,7 +12,7 @@ from pages.parts.state import show_error
 from pages.parts.text import plain
 from pages.parts.wording import amount
 
-__all__ = ["act", "add_fault", "say_what_happened", "undo_last", "undo_list"]
+__all__ = ["act", "add_fault", "keep_undo", "say_what_happened", "undo_last", "undo_list"]
 
 REMEMBERED = 200
 
@@ -37,6 +37,8 @@ def act(project: Project, decision: Decision) -> None:
     """Save a decision, each picture with the revision it was seen at; a picture changed elsewhere is left and said."""
     if decision.undo:
         return undo_last(project)
+    if decision.agree:
+        return _agree(project, decision)
     before = {item.id: item.label for item in items.get_items(one for one, _ in decision.items)}
     done: list[tuple[int, str | None, int]] = []
     refused: list[StudioError] = []
@@ -46,7 +48,7 @@ def act(project: Project, decision: Decision) -> None:
             done.append((item_id, before.get(item_id), saved.revision))
         except StudioError as error:
             refused.append(error)
-    _keep_undo(project, done)
+    keep_undo(project, done)
     if refused:
         add_fault(project, _summed(refused))
     elif done:
@@ -54,12 +56,23 @@ def act(project: Project, decision: Decision) -> None:
     return None
 
 
+def _agree(project: Project, decision: Decision) -> None:
+    agreed = suggestions.agree(decision.items)
+    keep_undo(project, [(item_id, None, revision) for item_id, _, revision in agreed])
+    left = len(decision.items) - len(agreed)
+    if left:
+        add_fault(project, StudioError(f"{amount(left, 'picture')} had no suggestion any more, or changed elsewhere meanwhile", "Look again, then decide."))
+    elif agreed:
+        st.session_state["_sorted"] = f"Agreed to {amount(len(agreed), 'suggestion')}"
+
+
 def _summed(refused: list[StudioError]) -> StudioError:
     first = refused[0]
     return first if len(refused) == 1 else StudioError(f"{first.problem} (and {amount(len(refused) - 1, 'other picture')} likewise)", first.remedy)
 
 
-def _keep_undo(project: Project, done: list[tuple[int, str | None, int]]) -> None:
+def keep_undo(project: Project, done: list[tuple[int, str | None, int]]) -> None:
+    """Remember one decision: (picture, class before, revision after) of each picture."""
     if done:
         kept = undo_list(project)
         kept.append(done)

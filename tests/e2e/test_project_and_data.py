@@ -146,7 +146,7 @@ def test_pictures_are_sorted_by_key_undone_and_never_over_somebody_elses(page: P
     _key(page, "look").click()
     _key(page, "import").click()
     _key(page, "to-sort").click(timeout=60_000)
-    _settled(page, "/sort")
+    _settled(page, "/label")
     for name in ("red", "green"):
         page.get_by_label("New class").fill(name)
         page.get_by_label("New class").press("Enter")

@@ -136,7 +136,6 @@ def test_results_lead_from_a_figure_to_the_pictures_and_to_why(page: Page, proje
     expect(page.locator(".js-plotly-plot .heatmaplayer").first).to_be_visible()
     screenshots(page, "results-matrix")
     ready(page)
-    page.wait_for_timeout(1500)  # the screenshots changed the width: Plotly lays the cells out anew, and tells nobody when it has
     _click_cell(page, 1, 1)
     expect(page.get_by_text(re.compile("pictures of grass called grass"))).to_be_visible()
     page.locator(".tile").first.click()
@@ -149,7 +148,19 @@ def test_results_lead_from_a_figure_to_the_pictures_and_to_why(page: Page, proje
 
 
 def _click_cell(page: Page, row: int, column: int) -> None:
-    """Click a cell of the confusion matrix where Plotly drew it."""
+    """Click a cell of the confusion matrix where Plotly drew it, once it stands still: a new width is laid out anew, which Plotly tells nobody."""
+    page.wait_for_function(
+        """() => {
+            const plot = [...document.querySelectorAll('.js-plotly-plot')].find(node => node.querySelector('.heatmaplayer image'))
+            if (!plot) return false
+            const {xaxis, width} = plot._fullLayout, cells = plot.querySelector('.heatmaplayer image').getBoundingClientRect()
+            const place = JSON.stringify([width, cells.left, cells.top, cells.width])
+            const laid = Math.abs(plot.getBoundingClientRect().width - width) < 1 && Math.abs(cells.width - xaxis._length) < 1
+            const still = laid && window.cellsStoodAt === place && performance.now() - window.cellsStoodSince > 400
+            if (window.cellsStoodAt !== place) [window.cellsStoodAt, window.cellsStoodSince] = [place, performance.now()]
+            return still
+        }"""
+    )
     box = page.evaluate(
         """([row, column]) => {
             const plot = [...document.querySelectorAll('.js-plotly-plot')].find(node => node.querySelector('.heatmaplayer'))

@@ -253,5 +253,29 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         shell.main(["--help"])
     printed = capsys.readouterr().out
-    assert all(f"{command.name} " in printed for command in COMMANDS)
+    assert all(command.name in printed.split() for command in COMMANDS)
     assert len({command.name for command in COMMANDS}) == len(COMMANDS)
+
+
+def test_versions_are_saved_listed_compared_and_gone_back_to(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    assert graft(home, "import", draw(tmp_path / "data"), "--project", "Colours").code == 0
+    assert "no version yet" in graft(home, "versions", "--project", "Colours").out
+    saved = graft(home, "versions", "--project", "Colours", "--save", "First", "--json").json
+    assert saved["pictures"] == 24
+    more = tmp_path / "more" / "red" / "new.png"
+    more.parent.mkdir(parents=True)
+    Image.fromarray(np.random.default_rng(9).integers(0, 255, (40, 40, 3), dtype=np.uint8)).save(more)
+    (tmp_path / "more" / "blue").mkdir()
+    Image.fromarray(np.random.default_rng(8).integers(0, 255, (40, 40, 3), dtype=np.uint8)).save(tmp_path / "more" / "blue" / "new.png")
+    assert graft(home, "import", tmp_path / "more", "--project", "Colours").code == 0
+    told = graft(home, "versions", "--project", "Colours", "--diff", "First", "now", "--json").json
+    assert told["counts"] == {"added": 2, "removed": 0, "relabelled": 0, "moved": 0, "same": 24}
+    assert {one["after"] for one in told["added"]} == {"red", "blue"}
+    assert graft(home, "versions", "--project", "Colours", "--diff", saved["version"][:8], "now").out.startswith("2 added")
+    (listed,) = graft(home, "versions", "--project", "Colours", "--json").json["versions"]
+    assert (listed["name"], listed["pictures"], listed["runs"]) == ("First", 24, [])
+    assert graft(home, "versions", "--project", "Colours", "--restore", "First", "--json").json["changed"] == 0
+    wrong = graft(home, "versions", "--project", "Colours", "--diff", "Third", "now")
+    assert wrong.code != 0
+    assert "no version 'Third'" in wrong.err

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 
-from engine.errors import StudioError
+from engine.errors import ConflictError, StudioError
 
 
 def test_reads_as_two_sentences() -> None:
@@ -17,3 +17,4 @@ def test_reads_as_two_sentences() -> None:
 def test_survives_a_process_boundary() -> None:
     error = pickle.loads(pickle.dumps(StudioError("a problem", "A remedy.")))
     assert (error.problem, error.remedy) == ("a problem", "A remedy.")
+    assert type(pickle.loads(pickle.dumps(ConflictError("a problem", "A remedy.")))) is ConflictError

@@ -19,7 +19,7 @@ def test_the_verdict_and_the_board_are_the_engines(trained: Trained) -> None:  #
     assert found.verdict in words(app)
     board = app.dataframe[0].value
     assert list(board["Run"]) == [row.name for row in found.leaderboard]
-    assert list(board["Accuracy"]) == [row.accuracy for row in found.leaderboard]
+    assert list(board["Accuracy"]) == [row.score for row in found.leaderboard]
 
 
 def test_only_settings_that_differ_are_listed(trained: Trained) -> None:  # noqa: F811

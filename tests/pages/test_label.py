@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from engine.data import importing, items, projects
+from engine import events, runs, workspace
+from engine.data import importing, items, projects, suggestions
 from tests.pages.drawn import flat
-from tests.pages.opened import button, fine, open_page, words
+from tests.pages.opened import button, fine, keys, open_page, words
 
 
 @pytest.fixture
@@ -104,3 +105,79 @@ def test_when_all_are_sorted_it_leads_to_train(project: projects.Project) -> Non
     next(box for box in app.selectbox if box.label == "Show").select_index(1).run()
     fine(app)
     assert "Every picture" not in words(app)
+
+
+def _with_suggestions(project: projects.Project) -> list[int]:
+    """Sort four pictures, leave two with a suggestion."""
+    everything = items.list_items(project.id)
+    for number, item in enumerate(everything[:4]):
+        items.set_label(item.id, "ab"[number % 2], item.revision)
+    rest = [item.id for item in everything[4:]]
+    suggestions.suggest(project.id, [(rest[0], "a", 0.97), (rest[1], "b", 0.55)])
+    return rest
+
+
+def test_what_is_suggested_is_agreed_to_and_undone(project: projects.Project) -> None:
+    first, second = _with_suggestions(project)
+    app = AppTest.from_function(_agreements, default_timeout=30)
+    app.session_state["case"] = (project.id, [(first, 0), (second, 7)])
+    app.run()
+    assert [item.label for item in items.get_items([first, second])] == ["a", None]
+    assert "no suggestion any more, or changed elsewhere" in app.session_state["faults"][0].problem
+    undo = AppTest.from_function(_decisions, default_timeout=30)
+    undo.session_state[f"_undo-{project.id}"] = app.session_state[f"_undo-{project.id}"]
+    undo.session_state["case"] = (project.id, [("", [])])
+    undo.run()
+    assert items.get_item(first).label is None
+
+
+def _agreements() -> None:
+    import streamlit as st
+
+    from engine.data import projects
+    from pages.parts import sorting
+    from pages.parts.sorter import Decision
+
+    project_id, pairs = st.session_state["case"]
+    project = projects.get(project_id)
+    sorting.act(project, Decision("", tuple(pairs), agree=True))
+    st.session_state["faults"] = st.session_state.pop(f"_faults-{project.id}", [])
+
+
+def test_suggestions_are_offered_once_there_is_enough_to_learn_from(home: Path, tmp_path: Path) -> None:
+    project = projects.create("More fruit")
+    importing.import_path(project.id, flat(tmp_path / "more", 26))
+    everything = items.list_items(project.id)
+    for number, item in enumerate(everything[:19]):
+        items.set_label(item.id, "ab"[number % 2], item.revision)
+    app = open_page("label.py", project=project.id)
+    assert "From 20 sorted pictures on" in words(app)
+    assert "suggest" not in keys(app)
+    items.set_label(everything[19].id, "a", everything[19].revision)
+    app = open_page("label.py", project=project.id)
+    assert button(app, "suggest").label == "Suggest classes"
+
+
+def test_the_slider_says_how_many_and_how_often_they_are_right(home: Path, tmp_path: Path) -> None:
+    project = projects.create("Even more fruit")
+    importing.import_path(project.id, flat(tmp_path / "even", 26))
+    everything = items.list_items(project.id)
+    for number, item in enumerate(everything[:22]):
+        items.set_label(item.id, "ab"[number % 2], item.revision)
+    suggestions.suggest(project.id, [(item.id, "a", round(0.6 + place / 10, 2)) for place, item in enumerate(everything[22:])])
+    job = runs.create_job("suggest", {"project_id": project.id})
+    curve = [[round(0.5 + place / 100, 2), 22 - place // 3, 20 - place // 3] for place in range(50)]
+    workspace.write_json(job.path("result.json"), {"labelled": 20, "curve": curve})
+    events.append(job.events_path, events.Ended(outcome="finished", seconds=1.0))
+    app = open_page("label.py", project=project.id)
+    assert "**7 of 9** such suggestions were right (77.8 %)" in words(app)
+    assert button(app, "agree-bulk").label == "Agree to 1 suggestion"
+    app.slider[0].set_value(70).run()
+    assert "**14 of 16** such suggestions" in words(app)
+    assert button(app, "agree-bulk").label == "Agree to 3 suggestions"
+    assert button(app, "suggest-again").label == "Suggest again, from 2 more"
+    button(app, "agree-bulk").click().run()
+    fine(app)
+    assert projects.summary(project.id).labelled == 25
+    button(app, "undo").click().run()
+    assert projects.summary(project.id).labelled == 22

@@ -80,6 +80,20 @@ def test_without_weights_it_says_from_scratch(project: projects.Project) -> None
     assert projects.get(project.id).start == f"linear/{name}"
 
 
+def test_without_a_network_a_backbone_to_download_can_start_from_scratch(project: projects.Project) -> None:
+    app = open_page("start.py", project=project.id)
+    next(one for one in app.text_input if one.key == "backbone-query").set_value(NAME).run()
+    assert button(app, f"fetch-{NAME}").label.startswith("Download, ")
+    assert button(app, f"pick-{NAME}").label == "Choose, from scratch"
+    button(app, f"pick-{NAME}").click().run()
+    assert projects.get(project.id).start == f"linear/{NAME}"
+    assert button(app, f"pick-{NAME}").label == "Chosen, from scratch"
+    assert "starts from scratch" in fine(app).warning[0].value
+    assert button(app, f"fetch-{NAME}").label.startswith("Download, ")  # its weights can still be fetched
+    button(app, "next").click().run()
+    assert fine(app).title[0].value == "Data"
+
+
 def test_a_measured_speed_is_shown(project: projects.Project) -> None:
     workspace.write_json(workspace.cache("estimates") / "speed-efficientnet_lite0.json", {"images_per_s": 61.4})
     assert "61 pictures/s on this computer" in words(open_page("start.py", project=project.id))
@@ -90,8 +104,8 @@ def test_a_download_is_a_job_that_says_why_it_failed(project: projects.Project, 
     app = open_page("start.py", project=project.id)
     next(group for group in app.get("button_group") if group.key == "backbone-where").set_value("downloadable").run()
     name = _cards(app)[0]
-    assert button(app, f"pick-{name}").label.startswith("Download, ")
-    button(app, f"pick-{name}").click().run()
+    assert button(app, f"fetch-{name}").label.startswith("Download, ")
+    button(app, f"fetch-{name}").click().run()
     job = next(runs.Run(folder) for folder in (workspace.home() / "jobs").glob("download-*"))
     assert runs.request_of(job)["backbone"] == name
     wait_for(lambda: runs.state(job) not in ("waiting", "running"), 60)
@@ -99,14 +113,14 @@ def test_a_download_is_a_job_that_says_why_it_failed(project: projects.Project, 
     said = app.error[0].value.replace("\\", "")
     assert said.lower().startswith(f"**{name.lower()}: this computer cannot reach 127.0.0.1 ")
     assert "Connect to a network and try again" in said
-    assert button(app, f"pick-{name}").label.startswith("Download, ")  # it can be tried again
+    assert button(app, f"fetch-{name}").label.startswith("Download, ")  # it can be tried again
 
 
 def test_a_finished_download_is_on_this_computer(project: projects.Project, hub: Hub) -> None:
     app = open_page("start.py", project=project.id)
     next(one for one in app.text_input if one.key == "backbone-query").set_value(NAME).run()
     assert "To download" in words(app)
-    button(app, f"pick-{NAME}").click().run()
+    button(app, f"fetch-{NAME}").click().run()
     job = next(runs.Run(folder) for folder in (workspace.home() / "jobs").glob("download-*"))
     wait_for(lambda: runs.state(job) not in ("waiting", "running"), 60)
     assert runs.state(job) == "finished", job.path("log.txt").read_text()

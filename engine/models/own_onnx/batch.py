@@ -28,6 +28,9 @@ from engine.models.own_onnx.operators.types import from_numpy
 __all__ = ["Freed", "free_batch"]
 
 Shape = tuple[int, ...]
+_BESIDE = ("Add", "And", "Div", "Equal", "Greater", "Less", "Max", "Min", "Mul", "Or", "Pow", "Sub", "Where")
+"""Operators whose inputs lie beside each other: where one grows with the batch, the others must."""
+
 _TOLERANCE = 1e-3
 
 
@@ -47,20 +50,22 @@ class Freed:
     reference: dict[str, Any]
 
 
-def free_batch(model: ModelProto, inputs: Sequence[np.ndarray]) -> Freed:
+def free_batch(model: ModelProto, inputs: Sequence[np.ndarray], axes: Sequence[int] = ()) -> Freed:
     """Return a model that takes any batch size.
 
     Args:
         model: normalised.
         inputs: example inputs at the batch the file fixes (or 1).
+        axes: of each input, the axis along which examples lie; empty takes the first of all.
 
     Raises:
         OperatorError: if the batch size is part of what the network computes.
     """
     copy = ModelProto.FromString(model.SerializeToString())
     module = ImportedGraph(copy)
+    along = list(axes) or [0] * len(inputs)
     one = [from_numpy(item) for item in inputs]
-    twice = [torch.cat([item, item.flip(0) if item.shape[0] > 1 else item * 1]) if item.dim() else item for item in one]
+    twice = [_joined(item, item.flip(axis) if item.dim() and item.shape[axis] > 1 else item, axis) for item, axis in zip(one, along, strict=True)]
     mending = _Mending(copy, module, one[0].shape[0])
     with torch.no_grad():
         reference = mending.reference(one)
@@ -71,40 +76,52 @@ def free_batch(model: ModelProto, inputs: Sequence[np.ndarray]) -> Freed:
             mending.write()
             drop_unused(copy)
             fresh = ImportedGraph(copy)
-        _open_axes(copy)
-        _verify(fresh, one, reference)
+        _open_axes(copy, along, _verify(fresh, one, along, reference))
     outputs = {name: reference[name] for name in module.output_names}
     shapes = {name: tuple(value.shape) if isinstance(value, Tensor) else value for name, value in reference.items()}
     return Freed(copy, mending.mended, shapes, outputs)
 
 
-def _open_axes(model: ModelProto) -> None:
-    """Say in the file that the first axis is free; drop shapes that may now be wrong."""
-    for value in (*model.graph.input, *model.graph.output):
+def _joined(first: Tensor, second: Tensor, axis: int) -> Tensor:
+    """Two batches as one; a single number stays what it is."""
+    return torch.cat([first, second], axis) if first.dim() else first
+
+
+def _open_axes(model: ModelProto, inputs: Sequence[int], outputs: Sequence[int]) -> None:
+    """Say in the file that the batch is free; drop shapes that may now be wrong."""
+    stored = {item.name for item in model.graph.initializer}
+    given = [value for value in model.graph.input if value.name not in stored]
+    for value, axis in (*zip(given, inputs, strict=True), *zip(model.graph.output, outputs, strict=True)):
         dims = value.type.tensor_type.shape.dim
-        if dims:
-            dims[0].ClearField("dim_value")
-            dims[0].dim_param = "batch"
-    for value in model.graph.output:
-        for dim in value.type.tensor_type.shape.dim[1:]:
-            dim.ClearField("dim_value")
+        if len(dims) > axis:
+            dims[axis].ClearField("dim_value")
+            dims[axis].dim_param = "batch"
+    for value, axis in zip(model.graph.output, outputs, strict=True):
+        for position, dim in enumerate(value.type.tensor_type.shape.dim):
+            if position != axis:
+                dim.ClearField("dim_value")
     del model.graph.value_info[:]
 
 
-def _verify(module: ImportedGraph, one: Sequence[Tensor], reference: dict[str, Any]) -> None:
-    """Two different batches side by side must give what each gives alone."""
+def _verify(module: ImportedGraph, one: Sequence[Tensor], along: Sequence[int], reference: dict[str, Any]) -> list[int]:
+    """Two different batches side by side must give what each gives alone. Returns the batch's axis in each output."""
     torch.manual_seed(0)
     other = [item + 0.1 * torch.randn_like(item) if item.is_floating_point() else item for item in one]
     alone = module.run(other, module.output_names)
-    both = module.run([torch.cat([a, b]) if a.dim() else a for a, b in zip(one, other, strict=True)], module.output_names)
+    both = module.run([_joined(a, b, axis) for a, b, axis in zip(one, other, along, strict=True)], module.output_names)
+    axes = []
     for name, second, whole in zip(module.output_names, alone, both, strict=True):
         first = reference[name]
         if not isinstance(first, Tensor) or not first.dim():
+            axes.append(0)
             continue
-        expected = torch.cat([first, second])
+        axis = next((i for i, (a, b) in enumerate(zip(first.shape, whole.shape, strict=False)) if a != b), 0)
+        axes.append(axis)
+        expected = torch.cat([first, second], axis)
         scale = expected.abs().max().clamp_min(1e-6) if expected.is_floating_point() else 1
         if whole.shape != expected.shape or (whole.is_floating_point() and float((whole - expected).abs().max() / scale) > _TOLERANCE):
             raise OperatorError("pictures in one batch influence each other, or the batch size is part of what the network computes")
+    return axes
 
 
 class _Mending:
@@ -115,6 +132,7 @@ class _Mending:
         self.mended = 0
         self.targets: dict[str, list[int]] = {}
         self.expanded: list[tuple[str, int, int, str]] = []
+        self.tiled: list[tuple[str, int, int, str]] = []
         self.ranks: dict[str, int] = {}
         self.inner: set[str] = set()
         """Values in which the picture's number runs fastest along its axis (token 0 of each picture, then token 1 ...)."""
@@ -161,6 +179,10 @@ class _Mending:
                 arguments = self._expand(step, arguments, reference)
             elif node.op in ("LSTM", "GRU", "RNN"):
                 arguments = self._states(step, arguments)
+            elif node.op == "GatherElements":
+                arguments = self._looked_up(step, arguments)
+            elif node.op in _BESIDE:
+                arguments = self._beside(step, arguments, reference)
             self._step(step, values, arguments)
             if node.op != "Reshape" and self.inner.intersection(node.inputs):
                 self.inner.update(name for name in node.outputs if name)
@@ -170,7 +192,7 @@ class _Mending:
     def _reshape(self, step: Step, arguments: list[Any], reference: dict[str, Any]) -> list[Any]:
         """Put 'whatever is left' where the batch belongs."""
         node = step.node
-        before, after = reference[node.inputs[0]], reference[node.outputs[0]]
+        before, after = _shape(reference, node.inputs[0]), _shape(reference, node.outputs[0])
         now = tuple(arguments[0].shape)
         axis = next((i for i, (a, b) in enumerate(zip(before, now, strict=False)) if a != b), None)
         if axis is None or len(node.inputs) < 2:
@@ -215,7 +237,7 @@ class _Mending:
 
     def _expand(self, step: Step, arguments: list[Any], reference: dict[str, Any]) -> list[Any]:
         node = step.node
-        before, now = reference[node.inputs[0]], tuple(arguments[0].shape)
+        before, now = _shape(reference, node.inputs[0]), tuple(arguments[0].shape)
         target = ints(arguments[1])
         shift = len(target) - len(now)
         new = [1 if i >= shift and now[i - shift] != before[i - shift] else size for i, size in enumerate(target)]
@@ -238,6 +260,34 @@ class _Mending:
                 self.mended += 1
         return arguments
 
+    def _looked_up(self, step: Step, arguments: list[Any]) -> list[Any]:
+        """A table of one row that is read at every picture's positions."""
+        table, positions = arguments
+        along = step.node.get("axis", 0) % table.dim()
+        for axis, (size, wanted) in enumerate(zip(table.shape, positions.shape, strict=True)):
+            if axis != along and size == 1 < wanted:
+                arguments[0] = arguments[0].expand([wanted if i == axis else -1 for i in range(table.dim())])
+                self.expanded.append((step.node.outputs[0], 0, axis, step.node.inputs[1]))
+                self.mended += 1
+        return arguments
+
+    def _beside(self, step: Step, arguments: list[Any], reference: dict[str, Any]) -> list[Any]:
+        """Repeat what was stored for all heads (or windows) of the file's batch, picture after picture."""
+        node = step.node
+        if not all(isinstance(item, Tensor) for item in arguments) or self.inner.intersection(node.inputs):
+            return arguments
+        for back in range(1, max(item.dim() for item in arguments) + 1):
+            sizes = [item.shape[-back] if item.dim() >= back else 1 for item in arguments]
+            most = max(sizes)
+            for position, size in enumerate(sizes):
+                before = _shape(reference, node.inputs[sizes.index(most)])
+                if 1 < size < most and most % size == 0 and len(before) >= back and before[-back] == size:
+                    axis = arguments[position].dim() - back
+                    arguments[position] = arguments[position].repeat([most // size if i == axis else 1 for i in range(arguments[position].dim())])
+                    self.tiled.append((node.outputs[0], position, back, node.inputs[sizes.index(most)]))
+                    self.mended += 1
+        return arguments
+
     def write(self) -> None:
         """Bring what was found into the file's graph."""
         graph = self.model.graph
@@ -254,6 +304,10 @@ class _Mending:
             grown_axis, _, grown = like.partition(":") if like[1:2] == ":" else (str(axis), "", like)
             added.setdefault(index, []).extend(self._expansion(count, source, axis, int(grown_axis), grown))
             nodes[index].input[position] = f"graft_expanded_{count}"
+        for count, (output, position, back, grown) in enumerate(self.tiled):
+            index = by_output[output]
+            added.setdefault(index, []).extend(self._tiling(count, nodes[index].input[position], back, grown))
+            nodes[index].input[position] = f"graft_tiled_{count}"
         order = [item for index, node in enumerate(nodes) for item in (*added.get(index, []), node)]
         copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in order]
         del graph.node[:]
@@ -273,6 +327,27 @@ class _Mending:
             make("Concat", [f"{tag}_before", f"{tag}_size", f"{tag}_after"], [f"{tag}_target"], name=f"{tag}_target", axis=0),
             make("Expand", [source, f"{tag}_target"], [tag], name=tag),
         ]
+
+    def _tiling(self, count: int, source: str, back: int, grown: str) -> list[onnx.NodeProto]:
+        """Nodes that repeat `source` along its axis -`back` until it is as long as `grown` there."""
+        graph, tag, make = self.model.graph, f"graft_tiled_{count}", onnx.helper.make_node
+        for name, value in (("axis", [-back]), ("before", [1] * (self.ranks[source] - back)), ("after", [1] * (back - 1))):
+            graph.initializer.append(constant_tensor(np.array(value, dtype=np.int64), f"{tag}_{name}"))
+        return [
+            make("Shape", [grown], [f"{tag}_shape"], name=f"{tag}_shape"),
+            make("Gather", [f"{tag}_shape", f"{tag}_axis"], [f"{tag}_size"], name=f"{tag}_size"),
+            make("Shape", [source], [f"{tag}_own_shape"], name=f"{tag}_own_shape"),
+            make("Gather", [f"{tag}_own_shape", f"{tag}_axis"], [f"{tag}_own_size"], name=f"{tag}_own_size"),
+            make("Div", [f"{tag}_size", f"{tag}_own_size"], [f"{tag}_times"], name=f"{tag}_times"),
+            make("Concat", [f"{tag}_before", f"{tag}_times", f"{tag}_after"], [f"{tag}_repeats"], name=f"{tag}_repeats", axis=0),
+            make("Tile", [source, f"{tag}_repeats"], [tag], name=tag),
+        ]
+
+
+def _shape(reference: dict[str, Any], name: str) -> Shape:
+    """A value's shape at the file's own batch: of outputs, the values themselves are kept."""
+    found = reference.get(name, ())
+    return tuple(found.shape) if isinstance(found, Tensor) else tuple(found)
 
 
 def _grown(before: Shape, after: Shape, axis: int, batch: int, inner: bool) -> tuple[int | None, bool]:

@@ -257,6 +257,9 @@ def _two_heads(graph: GraphProto, main: str, shape: tuple[int, ...], makers: Map
         parts = [name for name in node.input if name in data] if node is not None and node.op_type in ("Add", "Mean", "Sum") else []
         layers = [_last_layer(_back(name, makers, data, (*_SEEN_THROUGH, *_ENLARGING)), makers, data) for name in parts]
         if len(layers) == 2 and all(layers):
+            above = [{node.output[0] for node in needed_nodes(graph, [layer[1]])} for layer in layers]  # type: ignore[index]
+            if layers[0][0].output[0] in above[1] or layers[1][0].output[0] in above[0]:  # type: ignore[index]
+                return None  # one feeds the other: a block and its shortcut, no heads
             seams = threads(graph, [main])
             inner = {name for other in needed_nodes(graph, [layers[0][1], layers[1][1]]) for name in other.output}  # type: ignore[index]
             shared = [name for name in seams if name in inner or name in (layers[0][1], layers[1][1])]  # type: ignore[index]
@@ -285,7 +288,10 @@ def _shared_cut(graph: GraphProto, shapes: Shapes) -> tuple[str, str, str, int] 
     if not maps:
         return None
     count = len(graph.output)
-    return maps[-1], f"the last feature map that all {count} outputs share; what follows it are their heads", "detection", 0
+    shown = [shapes.get(value.name, ()) for value in graph.output]
+    alike = all(len(shape) == 4 and shape[2:] == shown[0][2:] for shape in shown) and min(shown[0][2:]) > 1
+    words = f"the last feature map that all {count} outputs share; what follows it are their heads"
+    return maps[-1], words, "segmentation" if alike else "detection", 0
 
 
 def _weights_up_to(model: ModelProto, value: str) -> float:

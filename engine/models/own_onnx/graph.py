@@ -10,6 +10,7 @@ import onnx
 from onnx import ModelProto, numpy_helper
 from torch import Tensor, nn
 
+from engine.models.own_onnx.fused import fuse
 from engine.models.own_onnx.interpreter import compile_graph, execute, set_training
 from engine.models.own_onnx.operators.node import Node
 from engine.models.own_onnx.operators.types import from_numpy
@@ -60,7 +61,13 @@ class ImportedGraph(nn.Module):
     several outputs are asked for.
     """
 
-    def __init__(self, model: ModelProto, outputs: Sequence[str] = ()) -> None:
+    def __init__(self, model: ModelProto, outputs: Sequence[str] = (), *, fused: bool = False) -> None:
+        """Build the module.
+
+        Args:
+            outputs: values it gives out; empty takes the graph's own.
+            fused: run what the exporter wrote out in steps in one piece; values in between cannot be looked at.
+        """
         super().__init__()
         graph = model.graph
         self.output_names = tuple(outputs) or tuple(value.name for value in graph.output)
@@ -71,7 +78,7 @@ class ImportedGraph(nn.Module):
         opsets = {("" if item.domain == "ai.onnx" else item.domain): item.version for item in model.opset_import}
         kinds = {value.name: value.type.tensor_type.elem_type for value in (*graph.input, *graph.value_info, *graph.output)}
         kinds.update({name: item.data_type for name, item in stored.items()})
-        self._steps = compile_graph(nodes, self.output_names, opsets, kinds)
+        self._steps = compile_graph(fuse(graph, nodes, self.output_names) if fused else nodes, self.output_names, opsets, kinds)
         self._constants: dict[str, Any] = {}
         self._places: dict[str, tuple[nn.Module, str]] = {}
         self.weight_names: dict[str, str] = {}

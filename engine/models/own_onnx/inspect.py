@@ -180,10 +180,10 @@ def _check_ends(model: ModelProto) -> None:
     if not graph.output:
         raise refuse("the network gives no output")
     for value in inputs:
-        dims = value.type.tensor_type.shape.dim
+        dims = value.type.tensor_type.shape.dim  # -1 is how some exporters write an open size
         if value.type.WhichOneof("value") not in ("tensor_type", None):
             raise refuse(f"the input '{value.name[:80]}' is no tensor", "Export a network that takes plain tensors.")
-        if len(dims) > MOST["rank"] or any(dim.dim_value < 0 for dim in dims) or math.prod(max(dim.dim_value, 1) for dim in dims) > MOST["elements"]:
+        if len(dims) > MOST["rank"] or any(dim.dim_value < -1 for dim in dims) or math.prod(max(dim.dim_value, 1) for dim in dims) > MOST["elements"]:
             raise refuse(f"the input '{value.name[:80]}' has an impossible shape")
     fed = {value.name for value in inputs}
     made = fed | stored

@@ -12,11 +12,19 @@ from onnx import ModelProto, TensorProto, ValueInfoProto
 
 from engine.models.own_onnx.roles import consumers
 
-__all__ = ["Port", "example", "inputs_of", "outputs_of", "picture_input"]
+__all__ = ["Port", "example", "inputs_of", "outputs_of", "picture_input", "sizes_to_try"]
 
 Kind = Literal["picture", "text", "signal", "other"]
 _INTEGERS = (TensorProto.INT64, TensorProto.INT32)
 _DEFAULT_SIZE = 224
+_DEFAULT_LENGTH = 16_000
+_SIZES = (224, 256, 320, 128, 64, 48, 32)
+"""Sides of pictures that are tried, in pixels, where a file leaves them open: lines of text are 48 or 32 high."""
+
+_LENGTHS = (16_000, 512, 576, 1024, 32_000)
+"""Lengths of sound that are tried, in samples."""
+
+_MOST_LAYERS = 8
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,12 @@ class Port:
     def channels(self) -> int | None:
         """Number of colour channels of a picture."""
         return self.shape[1] if self.layout == "NCHW" else self.shape[3] if self.layout == "NHWC" else None
+
+    @property
+    def batch_axis(self) -> int:
+        """The axis along which examples lie side by side: the first, but the second of a recurrent state (layers x batch x width)."""
+        state = len(self.shape) == 3 and self.dtype.startswith("float") and (self.shape[0] or 99) <= _MOST_LAYERS and self.shape[1] in (None, 1)
+        return 1 if state and self.shape[2] is not None else 0
 
     @property
     def size(self) -> tuple[int | None, int | None]:
@@ -119,36 +133,52 @@ def picture_input(ports: Sequence[Port]) -> Port | None:
     return ports[0] if len(ports) == 1 and ports[0].kind == "picture" and ports[0].channels in (1, 3, 4, None) else None
 
 
+def sizes_to_try(ports: Sequence[Port], first: int = 0) -> list[int]:
+    """Sides of pictures, or lengths of sound, at which a network is tried until it runs; one where the file fixes them."""
+    port = ports[0]
+    if port.kind == "picture" and None in port.size:
+        return list(dict.fromkeys([first or _DEFAULT_SIZE, *_SIZES]))
+    return list(_LENGTHS) if port.kind == "signal" and len(port.shape) == 2 and port.shape[1] is None else [first]
+
+
+def _open_length(port: Port, axis: int, size: int) -> int:
+    """A length for an axis that the file leaves open."""
+    if port.kind == "picture":
+        return 3 if axis == (1 if port.layout == "NCHW" else 3) else size or _DEFAULT_SIZE
+    if port.kind == "text":
+        return 16
+    if port.kind == "signal" and len(port.shape) == 2:
+        return size or _DEFAULT_LENGTH
+    return 80 if axis == 1 and len(port.shape) == 3 else 32
+
+
+def _example(port: Port, shape: Sequence[int], random: np.random.Generator) -> np.ndarray:
+    if port.kind == "text":
+        return np.ones(shape) if "mask" in port.name else np.zeros(shape) if "type" in port.name else random.integers(3, 100, shape)
+    if port.dtype in ("uint8", "int8"):
+        return random.integers(0, 255 if port.dtype == "uint8" else 127, shape)
+    if port.dtype == "bool":
+        return np.ones(shape)
+    if port.dtype.startswith(("int", "uint")):
+        rate = not shape and port.name.lower() in ("sr", "rate", "sample_rate", "sampling_rate")
+        return np.array(_DEFAULT_LENGTH) if rate else random.integers(1, 3, shape)
+    return random.standard_normal(shape)
+
+
 def example(ports: Sequence[Port], *, batch: int | None = None, seed: int = 0, size: int = 0) -> list[np.ndarray]:
     """Make inputs of the right kind and shape.
 
     Args:
-        batch: first axis where the file leaves it open, and where it fixes it if given; None keeps what is fixed.
-        size: side of pictures where the file leaves it open (0: 224).
+        batch: how many examples, where the file leaves it open, and where it fixes it if given; None keeps what is fixed.
+        size: side of pictures (0: 224) or length of sound (0: 16,000) where the file leaves it open.
     """
     random, arrays = np.random.default_rng(seed), []
     for port in ports:
         shape = []
         for axis, length in enumerate(port.shape):
-            if axis == 0 and len(port.shape) > 1 and (batch is not None or length is None):
+            if axis == port.batch_axis and len(port.shape) > 1 and (batch is not None or length is None):
                 shape.append(batch if batch is not None else 1)
-            elif length is not None:
-                shape.append(length)
-            elif port.kind == "picture":
-                shape.append(3 if (axis == 1 and port.layout == "NCHW") or (axis == 3 and port.layout == "NHWC") else size or _DEFAULT_SIZE)
             else:
-                shape.append(
-                    16 if port.kind == "text" else 80 if axis == 1 and len(port.shape) == 3 else 16000 if port.kind == "signal" and len(port.shape) == 2 else 32
-                )
-        if port.kind == "text":
-            array = np.ones(shape) if "mask" in port.name else np.zeros(shape) if "type" in port.name else random.integers(3, 100, shape)
-        elif port.dtype in ("uint8", "int8"):
-            array = random.integers(0, 255 if port.dtype == "uint8" else 127, shape)
-        elif port.dtype == "bool":
-            array = np.ones(shape)
-        elif port.dtype.startswith(("int", "uint")):
-            array = random.integers(1, 3, shape)
-        else:
-            array = random.standard_normal(shape)
-        arrays.append(np.asarray(array).astype(port.dtype if port.dtype != "bfloat16" else np.float32))
+                shape.append(length if length is not None else _open_length(port, axis, size))
+        arrays.append(np.asarray(_example(port, shape, random)).astype(port.dtype if port.dtype != "bfloat16" else np.float32))
     return arrays

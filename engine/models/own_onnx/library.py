@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,21 +31,23 @@ from engine.models.own_onnx.child import check
 from engine.models.own_onnx.cut import Cut, choose, find_cuts
 from engine.models.own_onnx.drawing import summary
 from engine.models.own_onnx.graph import ImportedGraph
-from engine.models.own_onnx.interface import Port, example, inputs_of, outputs_of, picture_input
-from engine.models.own_onnx.load import external_files, read
+from engine.models.own_onnx.interface import Port, example, inputs_of, outputs_of, picture_input, sizes_to_try
+from engine.models.own_onnx.limits import MOST
+from engine.models.own_onnx.load import external_files, read, tensors
 from engine.models.own_onnx.normalise import Prepared, prepare
 from engine.models.own_onnx.operators import OperatorError
-from engine.models.own_onnx.parity import RUNTIME_FAULTS, compare, real_picture, run_session
+from engine.models.own_onnx.parity import RUNTIME_FAULTS, compare, real_picture, real_pictures, run_session
 from engine.models.own_onnx.preparation import Preparation, guess
+from engine.models.own_onnx.restored import restore
+from engine.models.own_onnx.roles import FLOATS, weights_inside
 
-__all__ = ["PREFIX", "Imported", "import_file", "load_backbone", "open_imported", "reference"]
+__all__ = ["PREFIX", "Imported", "Named", "import_file", "load_backbone", "named", "open_imported", "reference"]
 
 PREFIX = "onnx-"
 """How the name of an imported backbone begins."""
 
-_VERSION = 1
+_VERSION = 2
 _AGREES = 1e-3
-_LARGEST_FILE = (2 << 30) - (64 << 20)
 
 Report = Callable[[str, float], None]
 
@@ -136,6 +139,7 @@ def import_file(path: Path, *, report: Report = lambda _words, _share: None) -> 
     report("Checking the file", 0.05)
     check(path)
     light = read(path, weights=False)
+    _check_weight(light)
     model_id = _digest(path, light)
     if not (_folder(model_id) / "about.json").exists():
         _analyse(path, model_id, report)
@@ -143,22 +147,38 @@ def import_file(path: Path, *, report: Report = lambda _words, _share: None) -> 
     return open_imported(model_id)
 
 
+def _check_weight(model: ModelProto) -> None:
+    """A graph that is worked on passes through protobuf, which holds 2 GB; in full precision, as it is trained."""
+    held = sum(4 * math.prod(item.dims) for item in tensors(model) if item.data_type in FLOATS)
+    if held > MOST["weight_bytes"]:
+        raise StudioError(
+            f"the network has {held / 1e9:.1f} GB of weights in full precision; Graft can retrain up to {MOST['weight_bytes'] / 1e9:.1f} GB",
+            "Choose a smaller variant of the network.",
+        )
+
+
 def _analyse(path: Path, model_id: str, report: Report) -> None:
     report("Reading the network", 0.15)
     model = read(path)
-    size = path.stat().st_size + sum((path.parent / name).stat().st_size for name in external_files(read(path, weights=False)))
-    facts = summary(model, size)
+    file_bytes = path.stat().st_size + sum((path.parent / name).stat().st_size for name in external_files(read(path, weights=False)))
+    facts = summary(model, file_bytes)
     dtypes = {port.name: port.dtype for port in inputs_of(model)}
     report("Turning it into something that can learn", 0.3)
     prepared = prepare(model)
     ports = inputs_of(prepared.model)
     port = picture_input(ports)
     preparation = guess(prepared.model, port, dtypes.get(port.name)) if port is not None else None
-    freed, why = _trained(prepared, ports, preparation)
+    freed, why, size = _trained(prepared, ports, preparation)
+    preparation = replace(preparation, image_size=size) if preparation is not None and size else preparation
+    restored = 0
+    if freed is not None and port is not None and preparation is not None:
+        restored = restore(
+            freed.model, real_pictures(preparation, port) or [example([port], seed=seed, batch=1, size=preparation.image_size)[0] for seed in range(8)]
+        )
     report("Comparing it with ONNX Runtime", 0.6)
     parity: dict[str, Any] = {}
     if freed is not None:
-        parity, disagreement = _parity(path, prepared, freed, inputs_of(model), port, preparation)
+        parity, disagreement = _parity(path, prepared, freed, inputs_of(model), preparation if port is not None else None, size)
         if disagreement:
             freed, why = None, [disagreement]
     if freed is None:
@@ -167,6 +187,9 @@ def _analyse(path: Path, model_id: str, report: Report) -> None:
         kept, shapes, outputs = freed.model, freed.shapes, None
     report("Finding where to cut", 0.85)
     about = _about(path, facts, prepared, ports, port, preparation, kept, shapes, freed, why, parity, outputs)
+    about["example_size"] = size
+    if freed is not None and restored:
+        about["notes"].append(f"the exporter had merged BatchNorm into {restored} convolutions; it is a layer of its own again, with the same answers")
     folder = _folder(model_id)
     folder.mkdir(parents=True, exist_ok=True)
     _save(kept, folder / "model.onnx")
@@ -174,27 +197,32 @@ def _analyse(path: Path, model_id: str, report: Report) -> None:
 
 
 def _save(model: ModelProto, path: Path) -> None:
-    if model.ByteSize() < _LARGEST_FILE:
-        workspace.write_bytes(path, model.SerializeToString())
-        return
-    onnx.save(model, str(path), save_as_external_data=True, location="model.data")
+    workspace.write_bytes(path, model.SerializeToString())
 
 
-def _trained(prepared: Prepared, ports: list[Port], preparation: Preparation | None) -> tuple[Freed | None, list[str]]:
-    """Try the trainable way: run it, free its batch, and see gradients arrive."""
-    inputs = example(ports, size=preparation.image_size if preparation else 0)
-    try:
-        freed = free_batch(prepared.model, inputs)
-    except OperatorError as error:
-        return None, [str(error)]
-    return freed, []
+def _trained(prepared: Prepared, ports: list[Port], preparation: Preparation | None) -> tuple[Freed | None, list[str], int]:
+    """Try the trainable way: run it, and free its batch. Where the file leaves the size open, sizes are tried until one runs.
+
+    Returns:
+        The freed model, why there is none, and the size at which it ran.
+    """
+    faults = []
+    inside = weights_inside(prepared.model.graph)
+    if inside:
+        return None, [f"its weights lie inside '{inside}', a part that runs or does not run depending on the input"], 0
+    for size in sizes_to_try(ports, preparation.image_size if preparation else 0):
+        try:
+            return free_batch(prepared.model, example(ports, size=size), [port.batch_axis for port in ports]), [], size
+        except OperatorError as error:
+            faults.append(str(error))
+    return None, faults[:1], 0
 
 
-def _parity(path: Path, prepared: Prepared, freed: Freed, ports: list[Port], port: Port | None, preparation: Preparation | None) -> tuple[dict[str, Any], str]:
+def _parity(path: Path, prepared: Prepared, freed: Freed, ports: list[Port], preparation: Preparation | None, size: int) -> tuple[dict[str, Any], str]:
     """Compare with ONNX Runtime on the dropped file; where that was quantised or half precision, also on the prepared graph."""
     module = ImportedGraph(freed.model)
-    batch = example(ports)[0].shape[0]
-    feeds = {"random": example(ports, seed=7, size=preparation.image_size if preparation else 0)}
+    feeds = {"random": example(ports, seed=7, size=size)}
+    port, batch = picture_input(inputs_of(freed.model)), feeds["random"][0].shape[0]
     picture = real_picture(preparation, port, batch) if port is not None and preparation is not None and port.channels in (1, 3, 4, None) else None
     if picture is not None:
         feeds["picture"] = [picture]
@@ -232,15 +260,18 @@ def _floor(path: Path, prepared: ModelProto) -> tuple[ModelProto, dict[str, tupl
     faults = []
     for model in (original, prepared):
         own = inputs_of(model)
-        try:
-            inputs = example(own)
-            run_session(session_of(model), inputs)
-            shapes = _shapes_by_runtime(model, inputs)
-        except RUNTIME_FAULTS as error:
-            faults.append(str(error).splitlines()[0][:200])
-            continue
-        batch = own[0].shape[0] if own and own[0].shape else None
-        return model, shapes, {"fixed_batch": batch, "ports": own}
+        session = None
+        for size in sizes_to_try(own):
+            inputs = example(own, size=size)
+            try:
+                session = session or session_of(model)
+                run_session(session, inputs)
+                shapes = _shapes_by_runtime(model, inputs)
+            except RUNTIME_FAULTS as error:
+                faults.append(str(error).splitlines()[0][:200])
+                continue
+            batch = own[0].shape[0] if own and own[0].shape else None
+            return model, shapes, {"fixed_batch": batch, "ports": own}
     raise StudioError(
         f"neither Graft nor ONNX Runtime can run this network ({faults[0]})", "Export the model again, for opset 17 if your tool lets you choose."
     )
@@ -276,8 +307,6 @@ def _about(
     notes = list(prepared.notes) if freed is not None else []
     if freed is not None and freed.mended:
         notes.append(f"the batch size was fixed in {freed.mended} places and is free now")
-    if freed is not None and not prepared.counts.get("batch_norms") and facts["operators"].get("Conv", 0) > 4:
-        notes.append("the exporter had merged BatchNorm into the convolutions (or there was none): their weights learn, the norms are gone")
     return {
         "file": path.name,
         **facts,
@@ -320,11 +349,21 @@ def reference(imported: Imported, cut: Cut, fed: Mapping[str, str] | None = None
     return f"{PREFIX}{imported.id}-{key}"
 
 
-def load_backbone(name: str) -> torch.nn.Module:
-    """Build the backbone that a model spec names (see `reference`).
+@dataclass(frozen=True)
+class Named:
+    """What a backbone's name in a model spec stands for: a file, a cut, and how pictures go in."""
+
+    imported: Imported
+    cut: Cut
+    port: Port
+    bgr: bool
+
+
+def named(name: str) -> Named:
+    """Return what a model spec names (see `reference`).
 
     Raises:
-        StudioError: if it is not in the workspace, or the cut is no longer in it.
+        StudioError: if it is not in the workspace, takes no pictures, or the cut is no longer in it.
     """
     model_id, _, key = name.removeprefix(PREFIX).partition("-")
     imported = open_imported(model_id)
@@ -334,8 +373,17 @@ def load_backbone(name: str) -> torch.nn.Module:
     if row is None:
         raise StudioError("this network does not take pictures", "Choose a network with one picture input.")
     port = Port(row["name"], tuple(row["shape"]), row["dtype"], row["kind"], fed.get("layout", row["layout"]))
-    bgr = fed.get("colours") == "bgr"
-    cut, model = imported.cut(value), imported.model
-    if imported.about["trainable"]:
-        return TrainableBackbone(model, cut, port, bgr=bgr)
-    return FrozenFeatures(model, cut, port, imported.about["fixed_batch"], bgr=bgr)
+    return Named(imported, imported.cut(value), port, fed.get("colours") == "bgr")
+
+
+def load_backbone(name: str) -> torch.nn.Module:
+    """Build the backbone that a model spec names (see `reference`).
+
+    Raises:
+        StudioError: as `named` does.
+    """
+    found = named(name)
+    model, about = found.imported.model, found.imported.about
+    if about["trainable"]:
+        return TrainableBackbone(model, found.cut, found.port, bgr=found.bgr)
+    return FrozenFeatures(model, found.cut, found.port, about["fixed_batch"], bgr=found.bgr)

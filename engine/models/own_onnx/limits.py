@@ -16,6 +16,7 @@ DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft", "ai.onnx.preview.traini
 MOST = {
     "file_bytes": 64 << 30,
     "graph_bytes": (2 << 30) - 1,
+    "weight_bytes": (2 << 30) - (64 << 20),
     "nodes": 100_000,
     "tensors": 100_000,
     "expanded_nodes": 200_000,

@@ -17,9 +17,13 @@ from engine.models.own_onnx.interface import Port
 from engine.models.own_onnx.operators.types import from_numpy
 from engine.models.own_onnx.preparation import Preparation
 
-__all__ = ["RUNTIME_FAULTS", "compare", "real_picture", "run_session"]
+__all__ = ["RUNTIME_FAULTS", "compare", "photographs", "real_picture", "real_pictures", "run_session"]
 
 RUN_SECONDS = 120
+_PHOTOGRAPHS = (
+    ("skimage", "data", ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")),
+    ("sklearn", "datasets/images", ("china.jpg", "flower.jpg")),
+)
 _STATES = onnxruntime.capi.onnxruntime_pybind11_state
 RUNTIME_FAULTS = (
     _STATES.Fail,
@@ -49,16 +53,35 @@ def run_session(session: onnxruntime.InferenceSession, inputs: Sequence[np.ndarr
         timer.cancel()
 
 
+def photographs() -> list[Path]:
+    """Photographs that travel inside scikit-image and scikit-learn; fewer where these are not installed."""
+    found = []
+    for package, folder, names in _PHOTOGRAPHS:
+        spec = importlib.util.find_spec(package)
+        if spec is not None and spec.submodule_search_locations:
+            found += [Path(spec.submodule_search_locations[0]) / folder / name for name in names]
+    return [path for path in found if path.exists()]
+
+
 def real_picture(preparation: Preparation, port: Port, batch: int) -> np.ndarray | None:
-    """A photograph as the network takes it; None where no sample picture is installed."""
-    found = importlib.util.find_spec("skimage")
-    path = Path(found.submodule_search_locations[0]) / "data" / "astronaut.png" if found and found.submodule_search_locations else None
-    if path is None or not path.exists():
-        return None
+    """A photograph as the network takes it, so many times over; None where no sample picture is installed."""
+    paths = photographs()
+    return np.ascontiguousarray(np.repeat(_as_fed(paths[0], preparation, port), batch, 0)) if paths else None
+
+
+def real_pictures(preparation: Preparation, port: Port) -> list[np.ndarray]:
+    """Every sample photograph as the network takes it, whole and in parts, a batch of one each."""
+    parts = (None, (0.0, 0.0, 0.6, 0.6), (0.4, 0.4, 1.0, 1.0))
+    return [_as_fed(path, preparation, port, part) for path in photographs() for part in parts]
+
+
+def _as_fed(path: Path, preparation: Preparation, port: Port, part: tuple[float, float, float, float] | None = None) -> np.ndarray:
+    """A photograph, or a part of it (left, top, right, bottom as shares of its sides), in the network's size, layout and range."""
     height, width = port.size
     size = (width or preparation.image_size, height or preparation.image_size)
     with Image.open(path) as picture:
-        pixels = np.asarray(picture.convert("RGB").resize(size, Image.Resampling.BICUBIC), dtype=np.float32) / 255
+        box = tuple(share * length for share, length in zip(part, picture.size * 2, strict=True)) if part else None
+        pixels = np.asarray(picture.convert("RGB").resize(size, Image.Resampling.BICUBIC, box=box), dtype=np.float32) / 255  # type: ignore[arg-type]
     values = (pixels - np.array(preparation.mean, np.float32)) / np.array(preparation.std, np.float32)
     if port.channels == 1:
         values = values.mean(2, keepdims=True)
@@ -66,7 +89,7 @@ def real_picture(preparation: Preparation, port: Port, batch: int) -> np.ndarray
         values = np.concatenate([values, values[..., :1]], 2)
     if port.layout == "NCHW":
         values = values.transpose(2, 0, 1)
-    return np.ascontiguousarray(np.repeat(values[None], batch, 0))
+    return np.ascontiguousarray(values[None])
 
 
 def compare(module: Callable[..., Any], session: onnxruntime.InferenceSession, inputs: Sequence[np.ndarray]) -> dict[str, float]:

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, numpy_helper
 
-__all__ = ["FLOATS", "Role", "consumers", "needed_nodes", "parameter_names", "reads", "roles"]
+__all__ = ["FLOATS", "Role", "consumers", "needed_nodes", "parameter_names", "reads", "roles", "weights_inside"]
 
 Role = Literal["weight", "buffer", "constant"]
 
@@ -84,6 +84,11 @@ _LEARNT_IF_LARGE = (
     "GatherND",
 )
 """Inputs whose stored value is learnt where it has more than one element: 0.5 in a written-out GELU is no weight."""
+
+_COMPARE = ("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "IsInf", "IsNaN")
+"""What is compared is no weight: masks are made so."""
+
+_NO_GRADIENT = (*_COMPARE, "ArgMax", "ArgMin", "Ceil", "Floor", "NonZero", "Round", "Shape", "Sign", "Size")
 
 _STATISTICS: dict[str, tuple[int, ...]] = {"BatchNormalization": (3, 4)}
 _PREPARATION = (
@@ -165,6 +170,20 @@ def _preparing(graph: GraphProto, nodes: Sequence[NodeProto]) -> set[str]:
     return raw
 
 
+def _differentiable(nodes: Sequence[NodeProto]) -> set[str]:
+    """Values from which a gradient can come back: some way to an end that does not round, compare or count.
+
+    Where a float becomes a whole number (position buckets), what was computed before is no weight.
+    """
+    ends = {name for node in nodes for name in node.output} - {name for node in nodes for name in reads(node)}
+    found = set(ends)
+    for node in reversed(nodes):
+        whole = node.op_type == "Cast" and any(item.name == "to" and item.i not in FLOATS for item in node.attribute)
+        if not whole and node.op_type not in _NO_GRADIENT and found.intersection(node.output):
+            found.update(reads(node))
+    return found
+
+
 def _is_mask(tensor: TensorProto) -> bool:
     """Tell whether a tensor holds only zeros and large negative numbers: what is added to attention scores to hide places."""
     if int(np.prod(tensor.dims)) > 4_000_000:
@@ -191,13 +210,36 @@ def _role_at(node: NodeProto, position: int, tensor: TensorProto, raw: set[str])
 def roles(graph: GraphProto, nodes: Sequence[NodeProto]) -> dict[str, Role]:
     """Say of each stored tensor what it is. One use as a weight makes it a weight."""
     readers, raw, table = consumers(nodes), _preparing(graph, nodes), dict[str, Role]()
+    differentiable = _differentiable(nodes)
     for item in graph.initializer:
         if item.data_type not in FLOATS:
             table[item.name] = "constant"
             continue
-        found = {_role_at(node, position, item, raw) for node, position in readers.get(item.name, [])}
+        found: set[Role] = {_role_at(node, position, item, raw) for node, position in readers.get(item.name, [])}
+        if item.name not in differentiable or any(node.op_type in _COMPARE for node, _ in readers.get(item.name, [])):
+            found = {"constant"}
         table[item.name] = "weight" if "weight" in found else "buffer" if "buffer" in found else "constant"
     return table
+
+
+_MOST_NUMBERS = 64
+
+
+def weights_inside(graph: GraphProto, outer: frozenset[str] = frozenset()) -> str:
+    """The name of the first If, Loop or Scan whose own graph stores weights, or reads those around it; empty where there is none."""
+    large = outer | {item.name for item in graph.initializer if _is_large(item)}
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in [attribute.g] if attribute.type == AttributeProto.GRAPH else []:
+                constants = [item.t for part in inner.node if part.op_type == "Constant" for item in part.attribute if item.HasField("t")]
+                held = any(_is_large(item) for item in (*inner.initializer, *constants)) or any(large & reads(part) for part in inner.node)
+                if held or weights_inside(inner, large):
+                    return node.name or node.op_type
+    return ""
+
+
+def _is_large(item: TensorProto) -> bool:
+    return item.data_type in FLOATS and int(np.prod(item.dims)) > _MOST_NUMBERS
 
 
 _ANONYMOUS = re.compile(r"^(onnx::.*|\d+|val_\d+|_?[vV]?\d+|.*_(quantized|transposed|folded)_?\d*|tensor_\d+|const.*|_to_copy.*|t_\d+|.*::.*)$")

@@ -36,7 +36,7 @@ def settings_of(path: Path, cut: str = "", image_size: int = 0, choices: Choices
     layout = chosen.layout or preparation.layout
     own = [length for length in found.about["port"]["shape"][1 if layout == "NHWC" else 2 :][:2] if length]
     size = image_size or chosen.image_size or max([*own, preparation.image_size])
-    if any(length != size for length in own):
+    if len(set(own)) == 1 and own[0] != size:  # others that are no squares are fed stretched
         _try_size(name, size, own)
     return {
         "backbone": name,

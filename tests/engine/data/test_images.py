@@ -128,7 +128,7 @@ def test_a_picture_is_turned_as_the_camera_was(tmp_path: Path) -> None:
     assert opened.shape == (80, 40, 3)
     assert opened[:15].min() > 240
     assert opened[30:].max() < 15
-    assert images.check(path) == images.Checked(".jpg", 40, 80)
+    assert images.check(path) == images.Checked(".jpg", 40, 80, 6)
 
 
 def test_broken_colour_profile_is_no_obstacle(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ ROW = Preprocessing(224, 0.875, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 def written(labels: tuple[str, ...] = ("a", "b")) -> dict[str, str]:
     proto = onnx.ModelProto()
-    metadata.attach(proto, (labels, ROW), {"run_id": "run-1"})
+    metadata.attach(proto, (labels, ROW, "image-classification"), {"run_id": "run-1"})
     return {entry.key: entry.value for entry in proto.metadata_props}
 
 

@@ -15,6 +15,7 @@ from engine.errors import StudioError
 from engine.events import Epoch, Step
 from engine.recipe import recipe_from
 from engine.tasks import TASKS
+from engine.tasks.heads import HEADS
 from engine.training import head
 
 TASK = TASKS["image-classification"]
@@ -30,7 +31,7 @@ def lesson(**settings: Any) -> tuple[head.Lesson, np.ndarray, list[Any]]:
 
 def test_the_linear_head_is_at_least_as_good_as_scikit_learns():
     given, data, events = lesson()
-    layer = TASK.build_head("linear", 64, 10, 0.0)
+    layer = HEADS["linear"](64, 10, 0.0)
     assert head.learn(layer, given) == sum(isinstance(event, Step) for event in events)
     theirs = min(
         log_loss(given.targets[300:600], LogisticRegression(C=c, max_iter=2000).fit(data[:300], given.targets[:300]).predict_proba(data[300:600]))
@@ -43,7 +44,7 @@ def test_the_linear_head_is_at_least_as_good_as_scikit_learns():
 
 def test_what_it_reports_never_leaps_back():
     given, _, events = lesson()
-    head.learn(TASK.build_head("linear", 64, 10, 0.0), given)
+    head.learn(HEADS["linear"](64, 10, 0.0), given)
     for told in ([event.loss for event in events if isinstance(event, Step)], [event.metrics["loss"] for event in events if isinstance(event, Epoch)]):
         assert len(told) > len(head.STRENGTHS)
         assert told == sorted(told, reverse=True)
@@ -65,7 +66,7 @@ def test_it_finds_the_optimum_of_one_strength():
     scaled = (varying - varying.mean(0)) / varying.std(0)  # then both ways of scaling features are one
     given.val_rows, given.train_NF = given.train_rows, torch.from_numpy(scaled).float()
     given.val_NF = given.train_NF  # then the weakest strength wins
-    layer = TASK.build_head("linear", scaled.shape[1], 10, 0.0)
+    layer = HEADS["linear"](scaled.shape[1], 10, 0.0)
     head.learn(layer, given)
     theirs = LogisticRegression(C=1 / (300 * head.STRENGTHS[-1]), max_iter=5000).fit(scaled, given.targets[:300])
     assert np.abs(head.predict(layer, given.train_NF, TASK) - theirs.predict_proba(scaled)).max() < 0.01
@@ -79,7 +80,7 @@ def test_class_balance_helps_a_rare_class(balance):
         rare = given.targets[:300] == 8
         keep = ~rare | (np.cumsum(rare) <= 2)
         given.train_rows, given.train_NF = given.train_rows[keep], given.train_NF[torch.from_numpy(keep)]
-        layer = TASK.build_head("linear", 64, 10, 0.0)
+        layer = HEADS["linear"](64, 10, 0.0)
         head.learn(layer, given)
         answers = head.predict(layer, given.val_NF, TASK)[given.targets[300:600] == 8]
         found.append(answers[:, 8].mean())
@@ -91,4 +92,4 @@ def test_features_that_are_no_numbers_end_with_a_reason():
     given.train_NF = given.train_NF.clone()
     given.train_NF[0, 0] = float("nan")
     with pytest.raises(StudioError, match="no longer a number"):
-        head.learn(TASK.build_head("linear", 64, 10, 0.0), given)
+        head.learn(HEADS["linear"](64, 10, 0.0), given)

@@ -38,14 +38,14 @@ def _widgets(app: AppTest) -> dict[str, object]:
 
 def test_basic_settings_stand_open_and_expert_ones_are_folded_away() -> None:
     shown = set(_widgets(_form()))
-    assert shown == {row.key for row in settings() if row.level == "basic" and row.key != "preset"}
+    assert shown == {row.key for row in settings("image-classification") if row.level == "basic" and row.key != "preset"}
 
 
 def test_every_setting_has_a_widget_that_shows_the_presets_value() -> None:
     for preset in PRESETS:
         app = _form(expert=True, preset=preset)
         shown = _widgets(app)
-        wanted = {row.key: row for row in settings() if row.level != "hidden" and row.key != "preset"}
+        wanted = {row.key: row for row in settings("image-classification") if row.level != "hidden" and row.key != "preset"}
         assert set(shown) == set(wanted)
         recipe = recipe_from({}, preset=preset)
         for key, widget in shown.items():

@@ -56,7 +56,7 @@ def test_the_accuracy_shown_is_that_of_the_model_that_is_kept() -> None:
         for n, a, best in ((1, 0.7, True), (2, 0.9, True), (3, 0.8, False))
     ]
     now = read_now(_history(*START, *epochs), "all")
-    assert (now.accuracy, now.epoch, now.epochs) == (0.9, 3, 3)
+    assert (now.score, now.epoch, now.epochs) == (0.9, 3, 3)
 
 
 def test_charts_mark_where_fine_tuning_began_and_skip_what_was_redone() -> None:

@@ -148,4 +148,18 @@ def _rotary(node: Node, x: Tensor, cos: Tensor, sin: Tensor, positions: Tensor |
     return y.transpose(1, 2) if len(shape) == 4 else y.reshape(shape)
 
 
-OPERATORS: dict[str, Operator] = {"Attention": _attention, "LinearAttention": _linear_attention, "RotaryEmbedding": _rotary}
+def _attended(node: Node, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Attention without a mask, in one piece (`own_onnx.fused`): q, v [..., T, D]; k the same, or [..., D, T] as the product takes it."""
+    if not node.get("transposed", 0):
+        k = k.transpose(-1, -2)
+    if q.dim() == 3:
+        return functional.scaled_dot_product_attention(q[None], k[None], v[None], scale=node.get("scale"))[0]
+    return functional.scaled_dot_product_attention(q, k, v, scale=node.get("scale"))
+
+
+OPERATORS: dict[str, Operator] = {
+    "Attention": _attention,
+    "LinearAttention": _linear_attention,
+    "RotaryEmbedding": _rotary,
+    "graft.Attended": _attended,
+}

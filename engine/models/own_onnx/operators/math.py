@@ -222,7 +222,13 @@ def _quick_gelu(node: Node, x: Tensor) -> Tensor:
     return x * torch.sigmoid(node.get("alpha", 1.702) * x)
 
 
+def _linear(_node: Node, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """A product and its bias in one piece (`own_onnx.fused`)."""
+    return functional.linear(x, weight.t(), bias)
+
+
 OPERATORS: dict[str, Operator] = {
+    "graft.Linear": _linear,
     "Abs": _plain(torch.abs),
     "Acos": _plain(torch.acos),
     "Acosh": _plain(torch.acosh),

@@ -14,10 +14,12 @@ import pytest
 import torch
 from torch import nn
 
+from engine.errors import StudioError
 from engine.models.own_onnx.backbone import FrozenFeatures, TrainableBackbone
 from engine.models.own_onnx.graph import ImportedGraph
 from engine.models.own_onnx.interface import example, inputs_of
 from engine.models.own_onnx.library import Imported, import_file, load_backbone, reference
+from engine.models.own_onnx.start import settings_of
 from engine.models.own_onnx.write import write
 
 _spec = importlib.util.spec_from_file_location("networks", Path(__file__).with_name("networks.py"))
@@ -198,3 +200,122 @@ def test_a_file_is_found_again_without_being_analysed(made) -> None:
     path.rename(path.with_name("gone.onnx"))
     assert import_file(path).id == found.id
     path.with_name("gone.onnx").rename(path)
+
+
+def test_batch_norm_an_exporter_merged_is_a_layer_again_with_the_same_answers(made) -> None:
+    path, found = made("mobilenet")
+    operators = [node.op_type for node in onnx.load(path).graph.node]
+    assert "BatchNormalization" not in operators
+    norms = [node for node in found.model.graph.node if node.op_type == "BatchNormalization"]
+    assert len(norms) > 20
+    assert any(f"merged BatchNorm into {len(norms)} convolutions" in note for note in found.about["notes"])
+    filters = {item.name: onnx.numpy_helper.to_array(item) for item in found.model.graph.initializer}
+    followed = [node for node in found.model.graph.node if node.op_type == "Conv" and node.output[0] in {norm.input[0] for norm in norms}]
+    lengths = np.concatenate([np.linalg.norm(filters[node.input[1]].reshape(len(filters[node.input[1]]), -1), axis=1) for node in followed])
+    np.testing.assert_allclose(lengths, 1, rtol=1e-4)
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        ours = ImportedGraph(found.model)(images).numpy()
+    theirs = np.concatenate([onnxruntime.InferenceSession(str(path)).run(None, {"images": images[i : i + 1].numpy()})[0] for i in range(2)])
+    np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
+def test_convolutions_written_with_a_bias_stay_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAFT_HOME", str(tmp_path / "home"))
+    layers = [part for _ in range(5) for part in (nn.Conv2d(3, 3, 3, padding=1), nn.ReLU())]
+    found = import_file(networks.export(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 10)), tmp_path / "plain.onnx", 32))
+    assert all(node.op_type != "BatchNormalization" for node in found.model.graph.node)
+
+
+def test_a_constant_made_for_the_files_batch_is_repeated_for_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Positions stored for batch x heads (WavLM), and a table of one row read at every picture's places (RoBERTa)."""
+
+    class Heads(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.head = nn.Linear(8, 8), nn.Linear(8, 3)
+            self.register_buffer("kinds", torch.arange(8).view(1, 8))
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            rows = self.layer(images.mean(1))  # [B, 8, 8]
+            places = (rows.detach().sum(2) > 0).long().cumsum(1) - 1
+            kinds = torch.gather(self.kinds.expand(images.shape[0], 8), 1, places.clamp_min(0))
+            heads = rows.view(images.shape[0], 8, 2, 4).transpose(1, 2).reshape(-1, 8, 4)
+            scale = self.kinds.view(1, 1, 8, 1).float().add(torch.tensor([1.0, 2.0]).view(1, 2, 1, 1)).expand(images.shape[0], 2, 8, 4).reshape(-1, 8, 4)
+            mixed = (heads * scale).view(images.shape[0], 2, 8, 4).transpose(1, 2).reshape(images.shape[0], 8, 8) + kinds.unsqueeze(2)
+            return self.head(mixed.mean(1))
+
+    monkeypatch.setenv("GRAFT_HOME", str(tmp_path / "home"))
+    found = import_file(networks.export(Heads(), tmp_path / "heads.onnx", 8))
+    assert found.about["trainable"], found.about["why"]
+    images = torch.randn(3, 3, 8, 8)
+    torch.manual_seed(0)
+    module = ImportedGraph(found.model)
+    with torch.no_grad():
+        torch.testing.assert_close(module(images), torch.cat([module(images[i : i + 1]) for i in range(3)]))
+
+
+def test_a_network_that_takes_no_squares_is_fed_stretched_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Oblong(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Conv2d(3, 8, 3, 2, 1), nn.Linear(8 * 16 * 24, 5)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return self.last(torch.relu(self.first(images)).flatten(1))
+
+    monkeypatch.setenv("GRAFT_HOME", str(tmp_path / "home"))
+    path = tmp_path / "oblong.onnx"
+    torch.onnx.export(Oblong().eval(), (torch.randn(1, 3, 32, 48),), path, dynamo=False, opset_version=13, input_names=["images"], output_names=["scores"])
+    told = settings_of(path)
+    assert told["image_size"] == 48
+    backbone = load_backbone(told["backbone"]).eval()
+    head = nn.Linear(backbone.num_features, 4).eval()
+    pixels = torch.rand(2, 3, 48, 48) * 255
+    with torch.no_grad():
+        expected = head(backbone((pixels / 255 - 0.5) / 0.25)).softmax(1).numpy()
+    model = write(backbone, head, (0.5,) * 3, (0.25,) * 3, 48)
+    answer = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"images": pixels.numpy()})[0]
+    np.testing.assert_allclose(answer, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", ["open", "written as -1"])
+def test_a_size_at_which_the_network_runs_is_found(size: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Lines(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Conv2d(3, 4, 3, 2, 1), nn.Linear(4 * 24, 5)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return self.last(torch.relu(self.first(images)).permute(0, 3, 1, 2).flatten(2)).mean(1)
+
+    monkeypatch.setenv("GRAFT_HOME", str(tmp_path / "home"))
+    path = networks.export(Lines(), tmp_path / "lines.onnx", 48, free=True)
+    model = onnx.load(path)
+    for dim in model.graph.input[0].type.tensor_type.shape.dim[2:]:
+        dim.ClearField("dim_value")
+        if size == "open":
+            dim.dim_param = "any"
+        else:
+            dim.dim_value = -1
+    del model.graph.value_info[:]
+    onnx.save(model, path)
+    found = import_file(path)
+    assert found.about["trainable"], found.about["why"]
+    assert found.preparation.image_size == 48
+
+
+def test_more_weights_than_can_be_worked_on_are_said_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """2.4 GB of external data, most of it a hole in the file, seen in seconds without being read."""
+    monkeypatch.setenv("GRAFT_HOME", str(tmp_path / "home"))
+    path = networks.cnn(tmp_path / "huge.onnx")
+    model = onnx.load(path)
+    large = onnx.TensorProto(name="large", data_type=onnx.TensorProto.FLOAT, dims=[600_000, 1000], data_location=onnx.TensorProto.EXTERNAL)
+    for key, value in {"location": "huge.data", "offset": "0", "length": str(4 * 600_000_000)}.items():
+        large.external_data.add(key=key, value=value)
+    model.graph.initializer.append(large)
+    path.write_bytes(model.SerializeToString())
+    with (tmp_path / "huge.data").open("wb") as file:
+        file.truncate(4 * 600_000_000)
+    with pytest.raises(StudioError, match=r"has 2\.4 GB of weights in full precision; Graft can retrain up to 2\.1 GB"):
+        import_file(path)

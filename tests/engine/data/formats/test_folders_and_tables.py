@@ -1,21 +1,22 @@
 from __future__ import annotations
 
 import contextlib
+import io
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.data import layouts
+from engine.data import formats
 from engine.errors import StudioError
 
 
-def _read(names: list[str], tables: dict[str, str] | None = None, only: str | None = None) -> layouts.Layout:
+def _read(names: list[str], tables: dict[str, str] | None = None, only: str | None = None) -> formats.DataSet:
     content = {name: text.encode() for name, text in (tables or {}).items()}
-    return layouts.read([*names, *content], content.__getitem__, only)
+    return formats.read([*names, *content], lambda name: contextlib.nullcontext(io.BytesIO(content.get(name, b""))), only)
 
 
-def _told(layout: layouts.Layout) -> set[tuple[str, str | None, str | None]]:
+def _told(layout: formats.DataSet) -> set[tuple[str, str | None, str | None]]:
     return {(picture.name, picture.label, picture.split) for picture in layout.pictures}
 
 
@@ -75,7 +76,7 @@ TABLES: dict[str, tuple[str, set[tuple[str, str | None, str | None]]]] = {
     "with split": ("Filename;Class;Subset\n1.jpg;cat;Train\n2.jpg;dog;valid\n", {("images/1.jpg", "cat", "train"), ("images/2.jpg", "dog", "val")}),
     "ids": ("id,breed\n1,cat\n2,dog\n", {("images/1.jpg", "cat", None), ("images/2.jpg", "dog", None)}),
     "no headings": ("images/1.jpg,cat\nimages/2.jpg,dog\n", {("images/1.jpg", "cat", None), ("images/2.jpg", "dog", None)}),
-    "quotes and newlines": ('label,image\n"a, b",1.jpg\n"c\nd",2.jpg\n', {("images/1.jpg", "a, b", None), ("images/2.jpg", "c\nd", None)}),
+    "quotes and newlines": ('label,image\n"a, b",1.jpg\n"c\nd",2.jpg\n', {("images/1.jpg", "a, b", None), ("images/2.jpg", "c d", None)}),
     "Windows paths": ("path\tlabel\r\nimages\\1.jpg\tcat\r\nC:\\x\\2.jpg\tdog\r\n", {("images/1.jpg", "cat", None), ("images/2.jpg", "dog", None)}),
     "formula": ("path,label\n1.jpg,=1+1\n2.jpg,dog\n", {("images/1.jpg", "=1+1", None), ("images/2.jpg", "dog", None)}),
     "empty cells": ("path,label\n1.jpg,\n\n2.jpg,dog\n", {("images/1.jpg", None, None), ("images/2.jpg", "dog", None)}),
@@ -86,14 +87,14 @@ TABLES: dict[str, tuple[str, set[tuple[str, str | None, str | None]]]] = {
 def test_tables(case: str) -> None:
     text, told = TABLES[case]
     layout = _read(["images/1.jpg", "images/2.jpg"], {"labels.csv": text})
-    assert layout.kind == "csv"
+    assert layout.kind == "table"
     assert _told(layout) == told
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "latin-1"])
 def test_encodings(encoding: str) -> None:
     content = "path,label\n1.jpg,Kätzchen\n".encode(encoding)
-    layout = layouts.read(["1.jpg", "labels.csv"], lambda name: content)
+    layout = formats.read(["1.jpg", "labels.csv"], lambda _name: contextlib.nullcontext(io.BytesIO(content)))
     assert _told(layout) == {("1.jpg", "Kätzchen", None)}
 
 
@@ -146,5 +147,5 @@ def test_rubbish_is_no_table() -> None:
 @given(content=st.binary(max_size=200) | st.text(alphabet='path,label;"\n\r\t1.jpgé\0', max_size=80).map(str.encode))
 def test_any_bytes_are_a_table_or_none(content: bytes) -> None:
     with contextlib.suppress(StudioError):
-        layout = layouts.read(["1.jpg", "labels.csv"], lambda _name: content)
+        layout = formats.read(["1.jpg", "labels.csv"], lambda _name: contextlib.nullcontext(io.BytesIO(content)))
         assert [picture.name for picture in layout.pictures] == ["1.jpg"]

@@ -1,0 +1,204 @@
+"""Entering pictures that were read: pictures, classes, labels and splits in one transaction, so that a killed import adds nothing."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from engine.data import items, splits, store
+from engine.data.fitting import Fit
+from engine.data.formats import DataSet, Skipped
+from engine.data.names import clean_name
+from engine.data.placing import Placed
+from engine.data.reading import Taken
+
+__all__ = ["Entered", "Mapping_", "enter", "is_empty", "renamed"]
+
+Mapping_ = Mapping[str, str | None]
+"""Class in the data set -> class in the project; None leaves the class out."""
+
+MOST_EMPTY_CLASSES = 200
+_CHUNK = 1000
+
+
+@dataclass
+class Entered:
+    """What came into the database. `classes` counts pictures by class, or labels where they are drawn."""
+
+    added: int = 0
+    duplicates: int = 0
+    relabelled: int = 0
+    labels: int = 0
+    classes: dict[str, int] = field(default_factory=dict)
+    splits: dict[str, int] = field(default_factory=dict)
+    skipped: list[Skipped] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A picture that the project has, or that came a moment ago (then without an id)."""
+
+    id: int | None
+    name: str
+    label: str | None
+    drawn: bool
+
+
+def is_empty(connection: Connection, project_id: str) -> bool:
+    """Tell whether a project has no pictures yet."""
+    return not store.exists(connection, store.items, project_id=project_id)
+
+
+def renamed(label: str, mapping: Mapping_) -> str | None:
+    """Return what a class of the data set is called in the project; None if it is left out."""
+    found = mapping.get(label, label)
+    return None if found is None else clean_name(found, "class")
+
+
+def enter(project_id: str, taken: Sequence[Taken], data: DataSet, fit: Fit, mapping: Mapping_) -> Entered:
+    """Enter pictures with their labels. `taken` are already renamed; `mapping` only names the classes that no picture has."""
+    result = Entered()
+    given = {found.split for found in data.pictures}
+    with store.session() as connection:
+        if fit.task:
+            connection.execute(update(store.projects).where(store.projects.c.id == project_id).values(task=fit.task))
+        fresh, relabelled = _without_duplicates(connection, project_id, taken, result)
+        class_ids = _class_ids(connection, project_id, [*fresh, *(one for one, _ in relabelled)], data, mapping)
+        # without validation pictures of its own, a data set's training pictures are free, so that some of them can serve for it
+        places = [None if one.found.split == "train" and "val" not in given else one.found.split for one in fresh]
+        now = time.time()
+        first = (connection.scalar(select(func.max(store.items.c.id))) or 0) + 1
+        ids = _add_items(connection, [_row(project_id, one, place, now) for one, place in zip(fresh, places, strict=True)], first)
+        _mark_relabelled(connection, relabelled)
+        pairs = [*zip(fresh, ids, strict=True), *relabelled]
+        result.labels = _add_marks(connection, pairs, class_ids, now)
+        assigned = splits.assign_within(connection, project_id)
+    result.added, result.relabelled = len(fresh), len(relabelled)
+    result.classes = dict(sorted(Counter(label for one in fresh for label in _labels(one)).items()))
+    result.splits = dict(Counter(place for place in places if place) + Counter(assigned))
+    return result
+
+
+def _labels(one: Taken) -> Iterable[str]:
+    if one.found.label:
+        yield one.found.label
+    for label, _, _ in one.marks:
+        yield label
+
+
+def _class_ids(connection: Connection, project_id: str, taken: Sequence[Taken], data: DataSet, mapping: Mapping_) -> dict[str, int]:
+    wanted = {label for one in taken for label in _labels(one)}
+    if len(data.classes) <= MOST_EMPTY_CLASSES:  # a long list of names is somebody else's vocabulary
+        wanted |= {name for label in data.classes if (name := renamed(label, mapping))}
+    return {label: items.class_id_of(connection, project_id, label) for label in sorted(wanted)}
+
+
+def _row(project_id: str, one: Taken, split: str | None, now: float) -> dict[str, Any]:
+    return {
+        "project_id": project_id,
+        "name": one.found.name,
+        "path": one.path,
+        "sha256": one.sha256,
+        "width": one.width,
+        "height": one.height,
+        "split": split,
+        "split_given": split is not None,
+        "excluded": False,
+        "revision": 0,
+        "added": now,
+        "reviewed": one.found.reviewed,
+        "group_name": one.found.group,
+        "fingerprint": one.fingerprint,
+    }
+
+
+def _add_items(connection: Connection, rows: list[dict[str, Any]], first: int) -> list[int]:
+    """Insert pictures and return their ids.
+
+    SQLite has one writer, so ids are known beforehand and rows go in as they are; another database gives them out itself.
+    """
+    if not rows:
+        return []
+    if connection.dialect.name == "sqlite":
+        ids = list(range(first, first + len(rows)))
+        connection.execute(insert(store.items), [{"id": one, **row} for one, row in zip(ids, rows, strict=True)])
+        return ids
+    return list(connection.scalars(insert(store.items).returning(store.items.c.id, sort_by_parameter_order=True), rows))
+
+
+def _mark_relabelled(connection: Connection, relabelled: Sequence[tuple[Taken, int]]) -> None:
+    """Count an edit of the pictures that now have labels: whoever has them open must notice."""
+    table = store.items
+    for one, item_id in relabelled:
+        values: dict[str, Any] = {"reviewed": True} if one.found.reviewed else {}
+        connection.execute(update(table).where(table.c.id == item_id).values(revision=table.c.revision + 1, **values))
+
+
+def _add_marks(connection: Connection, pairs: Sequence[tuple[Taken, int]], class_ids: Mapping[str, int], now: float) -> int:
+    """Insert the labels of pictures, some thousand at a time, and return how many there were."""
+    count, rows = 0, []
+    for one, item_id in pairs:
+        if one.found.label:
+            rows.append(_mark(item_id, class_ids[one.found.label], "class", None, now))
+        rows += [_mark(item_id, class_ids[label], kind, geometry, now) for label, kind, geometry in one.marks]
+        if len(rows) >= _CHUNK:
+            connection.execute(insert(store.marks), rows)
+            count, rows = count + len(rows), []
+    if rows:
+        connection.execute(insert(store.marks), rows)
+    return count + len(rows)
+
+
+def _mark(item_id: int, class_id: int, kind: str, geometry: Mapping[str, Any] | None, now: float) -> dict[str, Any]:
+    return {"item_id": item_id, "class_id": class_id, "kind": kind, "geometry": geometry, "by": "import", "created": now}
+
+
+def _known(connection: Connection, project_id: str) -> dict[str, _Known]:
+    table, marks, classes = store.items, store.marks, store.classes
+    source = table.outerjoin(marks, (marks.c.item_id == table.c.id) & (marks.c.kind == "class") & (marks.c.by != "model")).outerjoin(
+        classes, classes.c.id == marks.c.class_id
+    )
+    drawn = set(
+        connection.scalars(
+            select(marks.c.item_id)
+            .join(table, table.c.id == marks.c.item_id)
+            .where(table.c.project_id == project_id, marks.c.kind != "class", marks.c.by != "model")
+        )
+    )
+    query = select(table.c.id, table.c.sha256, table.c.name, table.c.reviewed, classes.c.name.label("label")).select_from(source)
+    rows = connection.execute(query.where(table.c.project_id == project_id))
+    return {row.sha256: _Known(row.id, row.name, row.label, row.reviewed or row.id in drawn) for row in rows}
+
+
+def _without_duplicates(connection: Connection, project_id: str, taken: Sequence[Taken], result: Entered) -> tuple[list[Taken], list[tuple[Taken, int]]]:
+    """Part new pictures from those the project has; a known picture without labels takes those it now comes with."""
+    known = _known(connection, project_id)
+    fresh: list[Taken] = []
+    relabelled: list[tuple[Taken, int]] = []
+    for one in taken:
+        found, marks = one.found, one.marks
+        had = known.get(one.sha256)
+        if had is None:
+            known[one.sha256] = _Known(None, found.name, found.label, found.reviewed or bool(marks))
+            fresh.append(one)
+            continue
+        result.duplicates += 1
+        reason = f"the same picture as {had.name}"
+        whole = found.label is not None and had.label is None
+        drawn = bool(marks or found.reviewed) and not had.drawn
+        if had.id is not None and (whole or drawn):
+            kept: Sequence[Placed] = marks if drawn else ()
+            label = found.label if whole else None
+            found = type(found)(found.name, label, found.split, found.group, reviewed=found.reviewed and drawn)
+            relabelled.append((replace(one, found=found, marks=kept), had.id))
+            known[one.sha256] = _Known(had.id, had.name, label or had.label, had.drawn or drawn)
+            reason += f", which now has the class '{label}'" if label else ", which now has its labels"
+        elif found.label and had.label and found.label != had.label:
+            reason += f", but that one is '{had.label}' and this one '{found.label}': '{had.label}' was kept"
+        result.skipped.append(Skipped(found.name, reason))
+    return fresh, relabelled

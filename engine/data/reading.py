@@ -1,0 +1,271 @@
+"""Reading the pictures of a source: hashed, decoded once to be sure they are whole, copied where asked, their labels fitted to them.
+
+Copies are named by their content. They are written beside and moved into place, then flushed to the disk together, before the database
+hears of them: a power cut takes away at most what nobody knows yet. What a killed import left is used by the next one, after its
+content was compared.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import io
+import itertools
+import os
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from engine import workspace
+from engine.data import archives, images, placing, sources
+from engine.data.check import duplicates
+from engine.data.formats import DataSet, Found, Skipped
+from engine.data.formats.base import Tally
+from engine.data.formats.masks import drawn_in
+from engine.data.images import Checked
+from engine.errors import StudioError
+
+__all__ = ["Reader", "Taken", "read_all"]
+
+_WHOLE_BYTES = 8 << 20
+"""Pictures up to this size are in memory while they are read, one a thread; larger ones go through a file."""
+
+_BLOCK = 1 << 20
+_CHUNK = 32
+"""Pictures that a thread takes at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A picture that was read: as it will stand in the database."""
+
+    found: Found
+    sha256: str
+    path: str
+    width: int
+    height: int
+    marks: Sequence[placing.Placed] = ()
+    fingerprint: str | None = None
+
+
+class Reader:
+    """Reads pictures, by several threads at once, and copies them unless they stay in place. Copies not kept are removed again."""
+
+    def __init__(self, project_id: str, source: sources.Source, data: DataSet, *, copy: bool) -> None:
+        self._source, self._data, self._copy = source, data, copy
+        self._folder = workspace.project_folder(project_id, "images")
+        self._home = len(workspace.home().as_posix()) + 1
+        self._new: list[str] = []
+        self._made: set[str] = set()
+        self._lock = threading.Lock()
+        self._number = itertools.count()
+        self.tally = Tally()
+
+    def __enter__(self) -> Reader:
+        self._incoming = tempfile.mkdtemp(prefix=".incoming-", dir=self._folder)
+        for left in self._folder.glob(".incoming-*"):  # of a killed import: this one holds the project's lock
+            if str(left) != self._incoming:
+                shutil.rmtree(left, ignore_errors=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self._incoming, ignore_errors=True)
+        for path in self._new:
+            Path(path).unlink(missing_ok=True)
+
+    def flush(self) -> None:
+        """Have the disk hold every copy, before the database speaks of them."""
+        if self._new:
+            _flush(self._new, self._folder)
+
+    def keep(self) -> None:
+        """The copies now belong to the project."""
+        self._new.clear()
+
+    def room(self, names: list[str]) -> None:
+        """Make sure the copies fit on the disk."""
+        if self._copy:
+            archives.room_for(sum(self._source.size(name) for name in names), self._folder)
+
+    def take(self, chunk: Sequence[Found]) -> list[Taken | Skipped]:
+        """Read some pictures."""
+        tally = Tally()
+        results = [self._take(found, tally) for found in chunk]
+        with self._lock:
+            self.tally.update(tally)
+        return results
+
+    def _take(self, found: Found, tally: Tally) -> Taken | Skipped:
+        try:
+            with self._source.open(found.name) as stream:  # an archive that is damaged here ends the import: it may be hostile
+                content = stream.read(_WHOLE_BYTES + 1)
+                large = self._large(content, stream) if len(content) > _WHOLE_BYTES else None
+            if large is not None:
+                return self._large_taken(found, *large, tally)
+            return self._small_taken(found, content, tally)
+        except OSError as error:
+            full = workspace.disk_error(error, Path(found.name))
+            if isinstance(full, StudioError):
+                raise full from error
+            return Skipped(found.name, f"cannot be read ({error.strerror})")
+
+    def _small_taken(self, found: Found, content: bytes, tally: Tally) -> Taken | Skipped:
+        try:
+            checked, picture = images.check_and_open(io.BytesIO(content), duplicates.OPEN_PX, found.name)
+        except StudioError as error:
+            return Skipped(found.name, error.problem)
+        sha256 = hashlib.sha256(content).hexdigest()
+        path = self._put(content, sha256, checked.suffix) if self._copy else str(self._source.path / found.name)
+        return self._taken(found, sha256, path, checked, tally, duplicates.fingerprint_of(duplicates.grey(picture)))
+
+    def _taken(self, found: Found, sha256: str, path: str, checked: Checked, tally: Tally, fingerprint: str) -> Taken:
+        marks = found.marks
+        if found.masks is not None and self._data.palette is not None:
+            try:
+                marks = tuple(drawn_in(self._data.palette, self._source.open, found.masks))
+            except StudioError as error:
+                tally.add("a mask cannot be used: its picture comes without labels", f"{found.name}: {error.problem}")
+                found = Found(found.name, found.label, found.split, found.group)
+        return Taken(found, sha256, path, checked.width, checked.height, placing.place(marks, found.size, checked, found.name, tally), fingerprint)
+
+    def _large(self, begun: bytes, stream: BinaryIO) -> tuple[str, Path | None]:
+        """Read a picture block by block, through a file beside the others where it is copied; return its sha256 and that file."""
+        beside = Path(self._incoming, f"large-{next(self._number)}") if self._copy else None
+        return _pour(begun, stream, beside), beside
+
+    def _large_taken(self, found: Found, sha256: str, beside: Path | None, tally: Tally) -> Taken | Skipped:
+        try:
+            checked, picture = images.check_and_open(beside or self._source.path / found.name, duplicates.OPEN_PX, found.name)
+        except StudioError as error:
+            return Skipped(found.name, error.problem)
+        path = self._moved(str(beside), sha256, checked.suffix) if beside is not None else str(self._source.path / found.name)
+        return self._taken(found, sha256, path, checked, tally, duplicates.fingerprint_of(duplicates.grey(picture)))
+
+    def _place(self, sha256: str, suffix: str) -> str:
+        folder = f"{self._folder.as_posix()}/{sha256[:2]}"
+        if folder not in self._made:
+            Path(folder).mkdir(exist_ok=True)
+            self._made.add(folder)
+        return f"{folder}/{sha256}{suffix}"
+
+    def _put(self, content: bytes, sha256: str, suffix: str) -> str:
+        """Write a copy, unless the very same bytes are there; return its path in the workspace."""
+        path = self._place(sha256, suffix)
+        if not _holds(path, sha256, len(content)):
+            beside = f"{self._incoming}/{next(self._number)}"
+            descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+            with open(descriptor, "wb", buffering=0) as file:  # noqa: PTH123 (an open descriptor)
+                _write(file, content)
+            self._arrived(beside, path)
+        return path[self._home :]
+
+    def _moved(self, beside: str, sha256: str, suffix: str) -> str:
+        path = self._place(sha256, suffix)
+        if not _holds(path, sha256, Path(beside).stat().st_size):
+            self._arrived(beside, path)
+        return path[self._home :]
+
+    def _arrived(self, beside: str, path: str) -> None:
+        known = Path(path).exists()  # a torn copy of a killed import, or a damaged one that the project knows: mended, never removed
+        os.replace(beside, path)  # noqa: PTH105 (twenty thousand times)
+        if not known:
+            self._new.append(path)
+
+
+def _write(file: io.RawIOBase, content: bytes) -> None:
+    left = memoryview(content)
+    while left:
+        left = left[file.write(left) or 0 :]
+
+
+def _holds(path: str, sha256: str, size: int) -> bool:
+    """Tell whether a file is there with exactly this content."""
+    try:
+        if os.stat(path).st_size != size:  # noqa: PTH116 (twenty thousand times)
+            return False
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+    except OSError:
+        return False
+
+
+def _pour(begun: bytes, stream: BinaryIO, into: Path | None) -> str:
+    """Read a stream to its end, copying it where asked, and return its sha256."""
+    content = hashlib.sha256(begun)
+    file = into.open("wb") if into is not None else None
+    try:
+        if file is not None:
+            file.write(begun)
+        while block := stream.read(_BLOCK):
+            content.update(block)
+            if file is not None:
+                file.write(block)
+    finally:
+        if file is not None:
+            file.close()
+    return content.hexdigest()
+
+
+def _flush(paths: Sequence[str], folder: Path) -> None:
+    """Wait until files and their folders are on the disk: at once for the whole disk where the system can, else one by one.
+
+    Raises:
+        OSError: if the disk failed.
+    """
+    if sys.platform == "linux" and len(paths) > 8:
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            library = ctypes.CDLL(None, use_errno=True)
+            if library.syncfs(descriptor) == 0:
+                return
+            raise OSError(ctypes.get_errno(), "the disk could not be written", str(folder))
+        finally:
+            os.close(descriptor)
+    for path in paths:
+        with Path(path).open("rb+") as file:
+            os.fsync(file.fileno())
+    for inside in {Path(path).parent for path in paths} | {folder}:
+        workspace.sync_folder(inside)
+
+
+def read_all(
+    reader: Reader, pictures: Sequence[Found], report: Callable[[int, int], None], should_stop: Callable[[], bool]
+) -> tuple[list[Taken], list[Skipped]]:
+    """Read the pictures in parallel; the results come in order, whichever thread was faster.
+
+    Raises:
+        StudioError: if it was stopped, or not one could be read.
+    """
+    total = len(pictures)
+    reader.room([picture.name for picture in pictures])
+    taken: list[Taken] = []
+    skipped: list[Skipped] = []
+    done, told = 0, 0.0
+    chunks = [pictures[start : start + _CHUNK] for start in range(0, total, _CHUNK)]
+    with ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1)), thread_name_prefix="import") as pool:
+        try:
+            for results in pool.map(reader.take, chunks):
+                if should_stop():
+                    raise StudioError("the import was stopped; nothing was added", "Start it again when you like.")
+                done += len(results)
+                if time.monotonic() - told > 0.1:
+                    told = time.monotonic()
+                    report(done, total)
+                for result in results:
+                    if isinstance(result, Skipped):
+                        skipped.append(result)
+                    else:
+                        taken.append(result)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+    report(total, total)
+    if not taken:
+        raise StudioError(f"none of the {total} pictures could be read, the first because {skipped[0].reason}", "Save them as JPEG or PNG.")
+    return taken, skipped

@@ -1,0 +1,69 @@
+"""`python -m engine label`: a class for a picture, or a box in it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine import __main__ as shell
+from engine.data import importing, items, marks, projects
+from tests.pages.drawn import class_folders, flat
+
+
+def graft(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, Any, str]:
+    code = shell.main(["label", *words, "--json"])
+    said = capsys.readouterr()
+    return code, json.loads(said.out) if said.out else None, said.err
+
+
+@pytest.fixture
+def fruit(home: Path, tmp_path: Path) -> projects.Project:
+    project = projects.create("Fruit")
+    importing.import_path(project.id, class_folders(tmp_path / "fruit", "red", "green", each=2))
+    return project
+
+
+def test_a_picture_gets_a_class_by_name_end_of_name_or_id(fruit: projects.Project, capsys: pytest.CaptureFixture[str]) -> None:
+    item = items.find_item(fruit.id, "red/0.jpg")
+    for name, label in (("red/0.jpg", "ripe"), (str(item.id), "unripe")):
+        code, said, _ = graft(capsys, "--project", "fruit", name, label)
+        assert (code, said["label"], said["item"]) == (0, label, item.id)
+        assert items.get_item(item.id).label == label
+    code, said, _ = graft(capsys, "--project", "Fruit", "red/0.jpg", "--clear")
+    assert (code, said["label"], items.get_item(item.id).label) == (0, None, None)
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["nowhere.jpg", "ripe"], "no picture 'nowhere.jpg'"),
+        (["0.jpg", "ripe"], "several pictures are called '0.jpg'"),
+        (["99999", "ripe"], "no picture '99999'"),
+        (["red/0.jpg"], "either a class or --clear"),
+        (["red/0.jpg", "ripe", "--clear"], "either a class or --clear"),
+        (["red/0.jpg", "ripe", "--box", "1", "2", "3", "4"], "takes no --box"),
+        (["red/0.jpg", " "], "needs a name"),
+    ],
+)
+def test_mistakes_are_sentences(fruit: projects.Project, capsys: pytest.CaptureFixture[str], words: list[str], problem: str) -> None:
+    code, said, error = graft(capsys, "--project", "Fruit", *words)
+    assert (code, said) == (2, None)
+    assert problem in error
+
+
+def test_a_box_is_added_to_what_is_there(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    project = projects.create("Boxes", "object-detection")
+    importing.import_path(project.id, flat(tmp_path / "flat", 2))
+    item = items.find_item(project.id, "p0.jpg")
+    assert graft(capsys, "--project", "Boxes", "p0.jpg", "cat")[0] == 2
+    for count in (1, 2):
+        code, said, _ = graft(capsys, "--project", "Boxes", "p0.jpg", "cat", "--box", "1", "2", "30", "20")
+        assert (code, said["labels"]) == (0, count)
+    assert [mark.geometry for mark in marks.of_items([item.id])[item.id]] == [{"box": [1, 2, 30, 20]}] * 2
+    code, _, error = graft(capsys, "--project", "Boxes", "p0.jpg", "cat", "--box", "1", "2", "1", "20")
+    assert code == 2
+    assert "no inside" in error
+    assert graft(capsys, "--project", "Boxes", "p0.jpg", "--clear")[1]["labels"] == 0
