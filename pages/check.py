@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import streamlit as st
 
@@ -105,7 +105,7 @@ def _headline(project: Project, result: dict[str, Any], now: Standing, count: in
         changed = f" The project now has {amount(count, 'picture')}: check again to include every change." if fresh else ""
         st.caption(f"{amount(result['pictures'], 'picture')} checked {moment(result['checked'])}, in {duration(result['seconds'])}.{changed}")
         with st.container(horizontal=True):
-            ready = "secondary" if "red" in found else "primary"
+            ready: Literal["primary", "secondary"] = "secondary" if "red" in found else "primary"
             if st.button("Next: train", type=ready, icon=":material/arrow_forward:", key="next"):
                 st.switch_page("train.py")
             if st.button("Check again", key="check-start", icon=":material/refresh:", help="Only what is new or changed is looked at again."):
