@@ -80,7 +80,8 @@ def _as_fed(path: Path, preparation: Preparation, port: Port, part: tuple[float,
     height, width = port.size
     size = (width or preparation.image_size, height or preparation.image_size)
     with Image.open(path) as picture:
-        box = tuple(share * length for share, length in zip(part, picture.size * 2, strict=True)) if part else None
+        across, down = picture.size
+        box = (part[0] * across, part[1] * down, part[2] * across, part[3] * down) if part else None
         pixels = np.asarray(picture.convert("RGB").resize(size, Image.Resampling.BICUBIC, box=box), dtype=np.float32) / 255
     values = (pixels - np.array(preparation.mean, np.float32)) / np.array(preparation.std, np.float32)
     if port.channels == 1:
