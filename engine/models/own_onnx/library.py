@@ -242,10 +242,11 @@ def _parity(path: Path, prepared: Prepared, freed: Freed, ports: list[Port], pre
     worst = {name: max(row["max_rel"] for row in rows.values()) for name, rows in result.items()}
     flat = {"runtime": "ok" if result else f"ONNX Runtime cannot run this file ({fault})", **result}
     if result:
-        rows = result.get("file") or result["prepared"]
+        rows = result["file"] if np.isfinite(worst.get("file", np.inf)) or "prepared" not in result else result["prepared"]
         flat |= {"max_abs": max(row["max_abs"] for row in rows.values()), "max_rel": max(row["max_rel"] for row in rows.values())}
-    disagrees = bool(worst) and min(worst.values()) > _AGREES
-    return _finite(flat), f"the imported network and ONNX Runtime give different answers (by {min(worst.values()):.1e})" if disagrees else ""
+    least = min(worst.values(), default=0.0)
+    words = f"the imported network and ONNX Runtime give different answers (by {least:.1e})" if np.isfinite(least) else "its answers are no finite numbers"
+    return _finite(flat), words if least > _AGREES else ""
 
 
 def _finite(value: Any) -> Any:

@@ -19,6 +19,7 @@ from engine.models.own_onnx.backbone import FrozenFeatures, TrainableBackbone
 from engine.models.own_onnx.graph import ImportedGraph
 from engine.models.own_onnx.interface import example, inputs_of
 from engine.models.own_onnx.library import Imported, import_file, load_backbone, reference
+from engine.models.own_onnx.parity import compare
 from engine.models.own_onnx.restored import merged
 from engine.models.own_onnx.start import settings_of
 from engine.models.own_onnx.write import write
@@ -362,3 +363,19 @@ def test_names_tell_where_batch_norm_was_merged(weight: str, bias: str, is_merge
             item.name = names.get(item.name, item.name)
         node.input[1:] = list(names.values())
     assert len(merged(model.graph)) == (3 if is_merged else 0)
+
+
+@pytest.mark.parametrize(("scale", "ours", "expected"), [(1.0, 1.0, 0.0), (1.0, float("nan"), float("inf")), (float("nan"), float("nan"), float("inf"))])
+def test_answers_that_are_no_numbers_never_agree(scale: float, ours: float, expected: float) -> None:
+    value = onnx.helper.make_tensor_value_info
+    constant = onnx.numpy_helper.from_array(np.array([scale], dtype=np.float32), "scale")
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Mul", ["x", "scale"], ["y"])],
+        "one",
+        [value("x", onnx.TensorProto.FLOAT, [1, 3])],
+        [value("y", onnx.TensorProto.FLOAT, [1, 3])],
+        [constant],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    assert compare(lambda x: x * ours, session, [np.ones((1, 3), dtype=np.float32)])["max_rel"] == expected
