@@ -68,7 +68,8 @@ def examine(path: Path, row: Row) -> None:
     row.fault = "; ".join(found.about["why"])
     parity = found.about["parity"]
     row.parity, row.parity_prepared = (
-        max((rest["max_rel"] or 0.0 for rest in parity[key].values()), default=None) if key in parity else None for key in ("file", "prepared")
+        max((rest["max_rel"] if rest["max_rel"] is not None else float("inf") for rest in parity[key].values()), default=None) if key in parity else None
+        for key in ("file", "prepared")
     )
     if row.path == "trainable":
         (learn_pictures if found.about["port"] else learn_anything)(found, row)

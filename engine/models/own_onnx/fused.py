@@ -66,7 +66,9 @@ class _Matcher:
         """Put one node in the place of several; the last of them gives the result."""
         for node in old:
             self.gone[id(node)] = None
-        self.gone[id(old[-1])] = helper.make_node(op, list(inputs), [old[-1].output[0]], name=old[-1].name, domain=domain, **attributes)  # type: ignore[arg-type]
+        fused = helper.make_node(op, list(inputs), [old[-1].output[0]], name=old[-1].name, domain=domain)
+        fused.attribute.extend(helper.make_attribute(name, value) for name, value in attributes.items())
+        self.gone[id(old[-1])] = fused
 
 
 def _gelu(m: _Matcher, node: NodeProto) -> None:

@@ -28,7 +28,7 @@ from engine.errors import StudioError
 from engine.models.own_onnx.backbone import FrozenFeatures, TrainableBackbone, session_of
 from engine.models.own_onnx.batch import Freed, free_batch
 from engine.models.own_onnx.child import check
-from engine.models.own_onnx.cut import Cut, choose, find_cuts
+from engine.models.own_onnx.cut import Cut, Cuts, choose, find_cuts
 from engine.models.own_onnx.drawing import summary
 from engine.models.own_onnx.graph import ImportedGraph
 from engine.models.own_onnx.interface import Port, example, inputs_of, outputs_of, picture_input, sizes_to_try
@@ -170,7 +170,7 @@ def _analyse(path: Path, model_id: str, report: Report) -> None:
     preparation = guess(prepared.model, port, dtypes.get(port.name)) if port is not None else None
     freed, why, size = _trained(prepared, ports, preparation)
     preparation = replace(preparation, image_size=size) if preparation is not None and size else preparation
-    restored = 0
+    restored, cuts = 0, find_cuts(freed.model, freed.shapes) if freed is not None else None
     if freed is not None and port is not None and preparation is not None:
         restored = restore(
             freed.model, real_pictures(preparation, port) or [example([port], seed=seed, batch=1, size=preparation.image_size)[0] for seed in range(8)]
@@ -180,13 +180,14 @@ def _analyse(path: Path, model_id: str, report: Report) -> None:
     if freed is not None:
         parity, disagreement = _parity(path, prepared, freed, inputs_of(model), preparation if port is not None else None, size)
         if disagreement:
-            freed, why = None, [disagreement]
+            freed, why, cuts = None, [disagreement], None
     if freed is None:
         kept, shapes, outputs = _floor(path, prepared.model)
     else:
         kept, shapes, outputs = freed.model, freed.shapes, None
     report("Finding where to cut", 0.85)
-    about = _about(path, facts, prepared, ports, port, preparation, kept, shapes, freed, why, parity, outputs)
+    cuts = cuts or find_cuts(kept, shapes)
+    about = _about(path, facts, prepared, ports, port, preparation, kept, shapes, freed, why, parity, outputs, cuts)
     about["example_size"] = size
     if freed is not None and restored:
         about["notes"].append(f"the exporter had merged BatchNorm into {restored} convolutions; it is a layer of its own again, with the same answers")
@@ -241,10 +242,11 @@ def _parity(path: Path, prepared: Prepared, freed: Freed, ports: list[Port], pre
     worst = {name: max(row["max_rel"] for row in rows.values()) for name, rows in result.items()}
     flat = {"runtime": "ok" if result else f"ONNX Runtime cannot run this file ({fault})", **result}
     if result:
-        rows = result.get("file") or result["prepared"]
+        rows = result["file"] if np.isfinite(worst.get("file", np.inf)) or "prepared" not in result else result["prepared"]
         flat |= {"max_abs": max(row["max_abs"] for row in rows.values()), "max_rel": max(row["max_rel"] for row in rows.values())}
-    disagrees = bool(worst) and min(worst.values()) > _AGREES
-    return _finite(flat), f"the imported network and ONNX Runtime give different answers (by {min(worst.values()):.1e})" if disagrees else ""
+    least = min(worst.values(), default=0.0)
+    words = f"the imported network and ONNX Runtime give different answers (by {least:.1e})" if np.isfinite(least) else "its answers are no finite numbers"
+    return _finite(flat), words if least > _AGREES else ""
 
 
 def _finite(value: Any) -> Any:
@@ -301,8 +303,8 @@ def _about(
     why: list[str],
     parity: dict[str, Any],
     floor: dict[str, Any] | None,
+    cuts: Cuts,
 ) -> dict[str, Any]:
-    cuts = find_cuts(kept, shapes)
     parameters = _parameters(kept) if freed is not None else {"total": 0, "trainable": 0}
     notes = list(prepared.notes) if freed is not None else []
     if freed is not None and freed.mended:

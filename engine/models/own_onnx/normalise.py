@@ -243,7 +243,7 @@ def drop_unused(model: ModelProto) -> None:
             wanted.update(reads(node))
     _replace_nodes(model, kept[::-1])
     stored = [item for item in graph.initializer if item.name in wanted]
-    names = {item.name for item in stored}
+    names = {item.name for item in graph.initializer}  # those that nobody reads any more included: they are no inputs either
     copies = [TensorProto.FromString(item.SerializeToString()) for item in stored]
     del graph.initializer[:]
     graph.initializer.extend(copies)

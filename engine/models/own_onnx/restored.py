@@ -10,6 +10,7 @@ real pictures, so that the layer also behaves as BatchNorm does where batches ar
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -26,6 +27,9 @@ __all__ = ["merged", "restore"]
 _EPSILON = 1e-5
 _FEWEST = 3
 """In a network with fewer such convolutions the names rather mislead."""
+
+_PAIRS = (("weight", "bias"), ("weights", "bias"), ("weights", "biases"), ("w", "b"), ("kernel", "bias"), ("filter", "bias"), ("conv2d", "biasadd"))
+"""What weight and bias of one layer are called."""
 
 _AT_ONCE = 16
 """Results kept in memory at a time while statistics are measured."""
@@ -52,7 +56,10 @@ def merged(graph: GraphProto) -> list[NodeProto]:
 
 
 def _named_together(weight: str, bias: str) -> bool:
-    return weight.endswith("weight") and bias == f"{weight.removesuffix('weight')}bias"
+    """Tell whether two names differ only in the word for what they are: 'conv1_w_0' and 'conv1_b_0'."""
+    words = [re.split(r"[^A-Za-z0-9]+", name.lower()) for name in (weight, bias)]
+    pairs = [(a, b) for a, b in zip(*words, strict=False) if a != b]
+    return len(words[0]) == len(words[1]) and len(pairs) == 1 and pairs[0] in _PAIRS
 
 
 def restore(model: ModelProto, pictures: Sequence[np.ndarray]) -> int:

@@ -30,8 +30,9 @@ def xray_of(imported: Imported) -> dict[str, Any]:
     model, row = imported.model, imported.about["port"]
     port = Port(row["name"], tuple(row["shape"]), row["dtype"], row["kind"], row["layout"]) if row else None
     levels = feature_levels(model, shapes, port, imported.about["cut"]["value"]) if port is not None else []
-    told = {"takes": takes(imported.about["inputs"]), "levels": [level.to_json() for level in levels]}
-    return {"id": imported.id, **about, **told, "uses": _uses(imported.about, told["takes"], levels), "graph": draw(model, shapes)}  # type: ignore[arg-type]
+    kind = takes(imported.about["inputs"])
+    told = {"takes": kind, "levels": [level.to_json() for level in levels], "uses": _uses(imported.about, kind, levels)}
+    return {"id": imported.id, **about, **told, "graph": draw(model, shapes)}
 
 
 def takes(inputs: Sequence[Mapping[str, Any]]) -> str:

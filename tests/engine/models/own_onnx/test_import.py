@@ -19,6 +19,8 @@ from engine.models.own_onnx.backbone import FrozenFeatures, TrainableBackbone
 from engine.models.own_onnx.graph import ImportedGraph
 from engine.models.own_onnx.interface import example, inputs_of
 from engine.models.own_onnx.library import Imported, import_file, load_backbone, reference
+from engine.models.own_onnx.parity import compare
+from engine.models.own_onnx.restored import merged
 from engine.models.own_onnx.start import settings_of
 from engine.models.own_onnx.write import write
 
@@ -319,3 +321,61 @@ def test_more_weights_than_can_be_worked_on_are_said_at_once(tmp_path: Path, mon
         file.truncate(4 * 600_000_000)
     with pytest.raises(StudioError, match=r"has 2\.4 GB of weights in full precision; Graft can retrain up to 2\.1 GB"):
         import_file(path)
+
+
+def test_stored_tensors_an_old_file_lists_as_inputs_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before IR version 4 every stored tensor was listed as an input; one that folding leaves unread must not turn into a real one."""
+    monkeypatch.setenv("GRAFT_HOME", str(tmp_path / "home"))
+    path = networks.cnn(tmp_path / "old.onnx", opset=9)
+    model = onnx.load(path)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([10], dtype=np.int64), "sizes"))
+    for item in model.graph.initializer:
+        model.graph.input.append(onnx.helper.make_tensor_value_info(item.name, item.data_type, item.dims))
+    last = next(node for node in model.graph.node if model.graph.output[0].name in node.output)
+    last.output[0] = "before"
+    model.graph.node.append(onnx.helper.make_node("ConstantOfShape", ["sizes"], ["zeros"]))
+    model.graph.node.append(onnx.helper.make_node("Add", ["before", "zeros"], [model.graph.output[0].name]))
+    onnx.save(model, path)
+    found = import_file(path)
+    assert found.about["trainable"], found.about["why"]
+    assert [row["name"] for row in found.about["inputs"]] == ["images"]
+    assert found.about["parity"]["max_rel"] <= 1e-4
+
+
+@pytest.mark.parametrize(
+    ("weight", "bias", "is_merged"),
+    [
+        ("stem.weight", "stem.bias", False),
+        ("conv1_w_0", "conv1_b_0", False),
+        ("net/conv/kernel:0", "net/conv/bias:0", False),
+        ("net/conv/Conv2D/ReadVariableOp", "net/conv/BiasAdd/ReadVariableOp", False),
+        ("onnx::Conv_193", "onnx::Conv_194", True),
+        ("stem.weight", "stem.weight_bias", True),
+        ("conv2d_1.w_0", "batch_norm_1.b_0", True),
+    ],
+)
+def test_names_tell_where_batch_norm_was_merged(weight: str, bias: str, is_merged: bool, tmp_path: Path) -> None:
+    layers = [part for _ in range(3) for part in (nn.Conv2d(3, 3, 3, padding=1), nn.ReLU())]
+    model = onnx.load(networks.export(nn.Sequential(*layers, nn.Flatten(), nn.Linear(12, 2)), tmp_path / "plain.onnx", 2))
+    for count, node in enumerate(node for node in model.graph.node if node.op_type == "Conv"):
+        names = dict(zip(node.input[1:], (f"part{count}/{weight}", f"part{count}/{bias}"), strict=True))
+        for item in model.graph.initializer:
+            item.name = names.get(item.name, item.name)
+        node.input[1:] = list(names.values())
+    assert len(merged(model.graph)) == (3 if is_merged else 0)
+
+
+@pytest.mark.parametrize(("scale", "ours", "expected"), [(1.0, 1.0, 0.0), (1.0, float("nan"), float("inf")), (float("nan"), float("nan"), float("inf"))])
+def test_answers_that_are_no_numbers_never_agree(scale: float, ours: float, expected: float) -> None:
+    value = onnx.helper.make_tensor_value_info
+    constant = onnx.numpy_helper.from_array(np.array([scale], dtype=np.float32), "scale")
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Mul", ["x", "scale"], ["y"])],
+        "one",
+        [value("x", onnx.TensorProto.FLOAT, [1, 3])],
+        [value("y", onnx.TensorProto.FLOAT, [1, 3])],
+        [constant],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    assert compare(lambda x: x * ours, session, [np.ones((1, 3), dtype=np.float32)])["max_rel"] == expected
