@@ -31,8 +31,8 @@ class _Masks(nn.Module):
     def __init__(self, strides: Sequence[int], channels: Sequence[int], labels: int, size: tuple[int, int], options: Mapping[str, Any]) -> None:
         super().__init__()
         self.stride, hidden = strides[0], options["hidden"]
-        config = Mask2FormerConfig(
-            backbone_config=SwinConfig(image_size=32, embed_dim=8, depths=[1] * 4, num_heads=[1] * 4, out_features=[f"stage{n}" for n in range(1, 5)]),
+        config = Mask2FormerConfig(  # type: ignore[call-arg]
+            backbone_config=SwinConfig(image_size=32, embed_dim=8, depths=[1] * 4, num_heads=[1] * 4, out_features=[f"stage{n}" for n in range(1, 5)]),  # type: ignore[call-arg]
             num_labels=labels,
             feature_size=hidden,
             mask_feature_size=hidden,

@@ -53,6 +53,13 @@ def to_onnx(module: nn.Module, images_BCHW: Tensor, *, dynamic_size: bool = Fals
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()), torch.no_grad():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            module.eval(), (images_BCHW,), content, dynamo=False, opset_version=OPSET, input_names=["images"], output_names=names, dynamic_axes=axes
+            module.eval(),
+            (images_BCHW,),
+            content,  # type: ignore[arg-type]
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=["images"],
+            output_names=names,
+            dynamic_axes=axes,  # type: ignore[arg-type]
         )
     return onnx.load_from_string(content.getvalue())

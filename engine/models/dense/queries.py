@@ -38,7 +38,7 @@ _NAMES = {"loss_vfl": "classes", "loss_ce": "classes", "loss_bbox": "boxes", "lo
 
 def _no_backbone() -> ResNetConfig:
     """Return the smallest backbone that can be built: it is replaced at once."""
-    return ResNetConfig(embedding_size=8, hidden_sizes=[8] * 4, depths=[1] * 4, layer_type="basic", out_features=["stage2", "stage3", "stage4"])
+    return ResNetConfig(embedding_size=8, hidden_sizes=[8] * 4, depths=[1] * 4, layer_type="basic", out_features=["stage2", "stage3", "stage4"])  # type: ignore[call-arg]
 
 
 class _Queries(nn.Module):

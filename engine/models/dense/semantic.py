@@ -162,7 +162,7 @@ class SegFormer(Segmenter):
         from transformers import SegformerConfig
         from transformers.models.segformer.modeling_segformer import SegformerDecodeHead
 
-        config = SegformerConfig(hidden_sizes=list(channels), num_encoder_blocks=len(channels), decoder_hidden_size=options["width"], num_labels=classes + 1)
+        config = SegformerConfig(hidden_sizes=list(channels), num_encoder_blocks=len(channels), decoder_hidden_size=options["width"], num_labels=classes + 1)  # type: ignore[call-arg]
         self.net = SegformerDecodeHead(config)
         group_norms(self.net)
 
