@@ -13,13 +13,44 @@ from torch import Tensor, nn
 
 from engine.errors import StudioError
 from engine.models import catalogue
-from engine.models.dense import backbones, mask2former, one_stage, plain, queries, semantic, table, two_stage
+from engine.models.dense import backbones, one_stage, plain, semantic, table, two_stage
 from engine.models.dense.table import Architecture
 
 __all__ = ["BUILDERS", "IMPORTED", "MADE", "Network", "build"]
 
 Builder = Callable[[Sequence[int], Sequence[int], int, tuple[int, int], Mapping[str, Any]], nn.Module]
 """(strides, channels, classes, image size, options) -> a head with forward, loss and decode."""
+
+
+def _rtdetr_v2(*asked: Any) -> nn.Module:
+    from engine.models.dense import queries  # transformers takes seconds to import: only where one of its heads is built
+
+    return queries.RTDETRv2(*asked)
+
+
+def _dfine(*asked: Any) -> nn.Module:
+    from engine.models.dense import queries
+
+    return queries.DFINE(*asked)
+
+
+def _deformable_detr(*asked: Any) -> nn.Module:
+    from engine.models.dense import queries
+
+    return queries.DeformableDETR(*asked)
+
+
+def _mask2former(*asked: Any) -> nn.Module:
+    from engine.models.dense import mask2former
+
+    return mask2former.Instances(*asked)
+
+
+def _mask2former_semantic(*asked: Any) -> nn.Module:
+    from engine.models.dense import mask2former
+
+    return mask2former.Semantic(*asked)
+
 
 IMPORTED = "onnx-"
 """How the name of a backbone begins that came in as an ONNX file (`engine.models.own_onnx`)."""
@@ -33,11 +64,11 @@ BUILDERS: dict[str, Builder] = {
     "ssd": one_stage.SSDDetector,
     "faster_rcnn": two_stage.RCNN,
     "mask_rcnn": two_stage.MaskRCNN,
-    "rtdetr_v2": queries.RTDETRv2,
-    "dfine": queries.DFINE,
-    "deformable_detr": queries.DeformableDETR,
-    "mask2former": mask2former.Instances,
-    "mask2former_semantic": mask2former.Semantic,
+    "rtdetr_v2": _rtdetr_v2,
+    "dfine": _dfine,
+    "deformable_detr": _deformable_detr,
+    "mask2former": _mask2former,
+    "mask2former_semantic": _mask2former_semantic,
     "unet": semantic.UNet,
     "fpn": semantic.PyramidSegmenter,
     "deeplabv3": semantic.DeepLab,

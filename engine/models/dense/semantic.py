@@ -20,7 +20,7 @@ from torchvision.models.segmentation.lraspp import LRASPPHead
 from engine.models.dense import IGNORED
 from engine.models.dense.parts import Pyramid, conv_block, group_norms
 
-__all__ = ["FCN", "LRASPP", "DeepLab", "PyramidSegmenter", "SegFormer", "Segmenter", "UNet"]
+__all__ = ["DeepLab", "FCN", "LRASPP", "PyramidSegmenter", "SegFormer", "Segmenter", "UNet"]
 
 _DILATIONS = (6, 12, 18)
 """Published for a map of 1/16 (Chen et al. 2017)."""

@@ -14,7 +14,7 @@ BACKBONES = ("efficientnet_lite0", "mobilenetv3_small_050", "convnext_atto", "re
 SAMPLE = [(architecture, BACKBONES[number % len(BACKBONES)]) for number, architecture in enumerate(ARCHITECTURES)]
 
 
-@pytest.mark.parametrize(("architecture", "backbone"), SAMPLE, ids="/".join)
+@pytest.mark.parametrize(("architecture", "backbone"), SAMPLE, ids=["/".join(cell) for cell in SAMPLE])
 def test_a_cell_builds_trains_and_exports(architecture: str, backbone: str) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
