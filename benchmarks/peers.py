@@ -223,7 +223,7 @@ def laid_out(folder: Path, most: int | None) -> Path:
     if most is not None:
         for split in ("train", "val"):
             paths = sorted((data / split).rglob("*.jpg"))
-            for path in set(paths) - set(paths[:: max(1, len(paths) // most)][:most]):
+            for path in set(paths) - set(photographs.evenly(paths, most)):
                 path.unlink()
     (data / "manifest.json").write_text(json.dumps(manifest))
     return data

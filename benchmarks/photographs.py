@@ -9,11 +9,11 @@ import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["archive", "like_a_worker", "project", "workspace_of_its_own"]
+__all__ = ["archive", "evenly", "like_a_worker", "project", "workspace_of_its_own"]
 
 
 def like_a_worker(module: str) -> None:
@@ -41,6 +41,12 @@ def workspace_of_its_own() -> Iterator[Path]:
         yield Path(folder)
 
 
+def evenly(rows: Sequence[Any], most: int) -> list[Any]:
+    """Return at most so many of the rows, spread evenly over all of them, so that every class keeps its share."""
+    count = min(most, len(rows))
+    return [rows[number * len(rows) // count] for number in range(count)]
+
+
 def project(most: int | None = None) -> tuple[str, dict[str, Any]]:
     """Import the photographs; return the project's id and its version, cut down to `most` pictures of each split if asked."""
     from engine.data import importing, projects, versions
@@ -53,5 +59,5 @@ def project(most: int | None = None) -> tuple[str, dict[str, Any]]:
     kept: list[dict[str, Any]] = []
     for split in ("train", "val", "test"):
         rows = [item for item in manifest["items"] if item["split"] == split]
-        kept += rows[:: max(1, len(rows) // most)][:most]
+        kept += evenly(rows, most)
     return made.id, {**manifest, "items": kept}

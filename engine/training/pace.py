@@ -3,7 +3,7 @@
 Two threads that wait for each other at the end of every small operation lose most of their speed when another process takes one of their cores: one waits,
 spinning, for the other, which waits for its turn. With fewer threads sums are added in another order, and the weights would depend on how busy the machine
 was (measured: other last bits after three steps). So the number of threads stays, and only where they run changes: crowded onto the cores that are left,
-they wait asleep and take turns. MobileNetV3-small on 2 cores beside one busy process: 0.45 of the idle speed as it was, 0.58 crowded.
+they wait asleep and take turns. MobileNetV3-small on 2 cores beside one busy process: 0.20 of the idle speed spread out, 0.44 crowded.
 
 `Pace` decides from the seconds of each step; `Crowd` does it (Linux only).
 """

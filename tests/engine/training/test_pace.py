@@ -11,7 +11,7 @@ import pytest
 
 from engine.training.pace import Pace
 
-IDLE, BESIDE, CROWDED = 0.16, 0.36, 0.28
+IDLE, BESIDE, CROWDED = 0.16, 0.83, 0.37
 """Seconds of a step: alone, beside a busy neighbour, and beside one with the threads crowded (measured)."""
 
 
