@@ -13,7 +13,6 @@ function tileNode() {
   picture.loading = "lazy"
   picture.decoding = "async"
   const labels = document.createElementNS(SVG, "svg")
-  labels.setAttribute("preserveAspectRatio", "xMidYMid slice")
   labels.setAttribute("aria-hidden", "true")
   frame.append(picture, labels)
   const title = document.createElement("span")
@@ -71,6 +70,7 @@ function drawLabels(svg, shapes) {
 export default function ({ data, parentElement, setTriggerValue }) {
   const wall = parentElement.querySelector(".wall")
   wall.classList.toggle("wide", Boolean(data.wide))
+  wall.classList.toggle("whole", Boolean(data.whole))
   wall.classList.toggle("large", Boolean(data.large))
   while (wall.children.length > data.tiles.length) {
     wall.lastElementChild.remove()
@@ -83,6 +83,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
       picture.src = tile.source
     }
     picture.alt = `${tile.title} ${tile.words}`.trim()
+    labels.setAttribute("preserveAspectRatio", data.whole ? "xMidYMid meet" : "xMidYMid slice")
     drawLabels(labels, tile.shapes)
     title.textContent = tile.title
     words.textContent = tile.words

@@ -16,7 +16,7 @@ _HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Tile:
-    """One picture: what it is, one or two lines under it, how it went, its labels (see `overlay`), and its address if it is not in a project."""
+    """One picture: what it is, one or two lines under it, how it went, its labels (see `overlay`), and its address where it is not the plain picture."""
 
     item_id: int
     title: str
@@ -34,8 +34,11 @@ _component = st.components.v2.component(
 )
 
 
-def picture_wall(tiles: Sequence[Tile], *, key: str, size_px: int = 192, chosen: int | None = None, wide: bool = False) -> int | None:
-    """Show pictures in a grid; return the item id of the one clicked in this rerun, else None. `wide` leaves room for words under them."""
+def picture_wall(tiles: Sequence[Tile], *, key: str, size_px: int = 192, chosen: int | None = None, wide: bool = False, whole: bool = False) -> int | None:
+    """Show pictures in a grid; return the item id of the one clicked in this rerun, else None.
+
+    `wide` leaves room for words under them, `whole` shows all of a picture, not the square in its middle.
+    """
     data = {
         "tiles": [
             {
@@ -50,6 +53,7 @@ def picture_wall(tiles: Sequence[Tile], *, key: str, size_px: int = 192, chosen:
         ],
         "chosen": chosen,
         "wide": wide,
+        "whole": whole,
     }
     result = _component(key=key, data=data, on_picked_change=lambda: None)
     return None if result.picked is None else int(result.picked)
