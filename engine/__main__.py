@@ -14,9 +14,7 @@ __all__ = ["main"]
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m engine",
-        description="Graft from a shell. The workspace is the folder GRAFT_HOME names, ~/graft by default.",
-        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=30),  # the longest command's name fits on its line
+        prog="python -m engine", description="Graft from a shell. The workspace is the folder GRAFT_HOME names, ~/graft by default."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in COMMANDS:
