@@ -13,7 +13,6 @@ function tileNode() {
   picture.loading = "lazy"
   picture.decoding = "async"
   const labels = document.createElementNS(SVG, "svg")
-  labels.setAttribute("preserveAspectRatio", "xMidYMid slice")
   labels.setAttribute("aria-hidden", "true")
   frame.append(picture, labels)
   const title = document.createElement("span")
@@ -84,6 +83,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
       picture.src = tile.source
     }
     picture.alt = `${tile.title} ${tile.words}`.trim()
+    labels.setAttribute("preserveAspectRatio", data.whole ? "xMidYMid meet" : "xMidYMid slice")
     drawLabels(labels, tile.shapes)
     title.textContent = tile.title
     words.textContent = tile.words

@@ -16,7 +16,7 @@ _HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Tile:
-    """One picture: what it is, one or two lines under it, how it went, its labels (see `overlay`), and its address if it is not in a project."""
+    """One picture: what it is, one or two lines under it, how it went, its labels (see `overlay`), and its address where it is not the plain picture."""
 
     item_id: int
     title: str
