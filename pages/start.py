@@ -165,8 +165,14 @@ def _head(project: Project, current: str) -> str:
 
 def _optimized(project: Project, chosen: catalogue.Start | None) -> None:
     st.header("Optimized pretrained")
+    offered = catalogue.optimized(project.task)
+    if not offered:
+        st.info(
+            "No finished model for this task comes with Graft. A general architecture on a pretrained backbone learns it from your pictures.",
+            icon=":material/info:",
+        )
     with st.grid("auto", min_column_width=250, gap="small"):
-        for row in catalogue.optimized(project.task):
+        for row in offered:
             key, backbone = f"ready/{row.key}", catalogue.backbone(row.backbone)
             with st.container(border=True, height="stretch", gap="xsmall", key=f"ready-{row.key}"):
                 with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):

@@ -22,8 +22,7 @@ from pages.parts.setup import form_key, goal_cards, preview, start_of
 from pages.parts.text import plain, quoted
 
 TICK_SECONDS = 1.0
-KEEP_WARM_SECONDS = 60.0
-"""How often a page at rest says that somebody is still here: the warm worker leaves after ten minutes of nobody."""
+KEEP_WARM_SECONDS = 60.0  # how often a page at rest says that somebody is still here: the warm worker leaves after ten minutes of nobody
 
 
 def main() -> None:

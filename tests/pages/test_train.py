@@ -30,6 +30,7 @@ def _made(project_id: str, name: str, *said: events.Event, pressed: bool = True)
 def test_without_a_project_it_leads_to_one(home) -> None:
     app = open_page("train.py")
     assert "Choose a project first" in words(app)
+    assert "warm worker" not in words(app)  # Streamlit would show a string that explains a constant
 
 
 def test_without_pictures_it_leads_to_the_data_page(home) -> None:
