@@ -1,25 +1,6 @@
 // A scatter of pictures. Hovering shows the picture beside the pointer; lasso and box select points, whose ids go to Python.
 // Plotly itself comes from this server: no other host is asked.
 
-let loading = null
-
-function loadPlotly(source) {
-  if (window.Plotly) {
-    return Promise.resolve(window.Plotly)
-  }
-  loading ??= new Promise((resolve, reject) => {
-    const script = document.createElement("script")
-    script.src = source
-    script.onload = () => resolve(window.Plotly)
-    script.onerror = () => {
-      loading = null
-      reject(new Error(`the charts' library could not be loaded from ${source}`))
-    }
-    document.head.append(script)
-  })
-  return loading
-}
-
 function themeOf(node) {
   const style = getComputedStyle(node)
   const value = name => style.getPropertyValue(name).trim()

@@ -24,7 +24,7 @@ _component = st.components.v2.component(
     "graft_data_map",
     html='<div class="graft-data-map"><div class="plot"></div><div class="hover" hidden><img alt=""><div class="words"></div></div></div>',
     css=(_HERE / "data_map.css").read_text(),
-    js=(_HERE / "data_map.js").read_text(),
+    js=(_HERE / "plotly_loader.js").read_text() + (_HERE / "data_map.js").read_text(),
     isolate_styles=False,
 )
 

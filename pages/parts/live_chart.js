@@ -1,25 +1,6 @@
 // A grid of Plotly charts that redraw in place. The node of a chart lives as long as its id is in the data, so the
 // user's zoom and the hover stay while points arrive. Plotly itself comes from this server: no other host is asked.
 
-let loading = null
-
-function loadPlotly(source) {
-  if (window.Plotly) {
-    return Promise.resolve(window.Plotly)
-  }
-  loading ??= new Promise((resolve, reject) => {
-    const script = document.createElement("script")
-    script.src = source
-    script.onload = () => resolve(window.Plotly)
-    script.onerror = () => {
-      loading = null
-      reject(new Error(`the charts' library could not be loaded from ${source}`))
-    }
-    document.head.append(script)
-  })
-  return loading
-}
-
 function themeOf(node) {
   const style = getComputedStyle(node)
   const value = (name) => style.getPropertyValue(name).trim()

@@ -97,7 +97,7 @@ _component = st.components.v2.component(
     "graft_live_charts",
     html='<div class="graft-live-charts"></div>',
     css=(_HERE / "live_chart.css").read_text(),
-    js=(_HERE / "live_chart.js").read_text(),
+    js=(_HERE / "plotly_loader.js").read_text() + (_HERE / "live_chart.js").read_text(),
     isolate_styles=False,
 )
 

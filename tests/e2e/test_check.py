@@ -69,6 +69,6 @@ def test_a_problem_is_found_mended_by_a_click_and_taken_back(page: Page, studio:
     expect(page.get_by_text("26 pictures circled")).to_be_visible()
     screenshots(page, "check-circled")
     page.get_by_role("button", name="Set 26 aside").click()
-    expect(page.get_by_text("No pictures yet")).to_be_visible()
+    expect(page.get_by_text("No picture is left to show")).to_be_visible()
     page.locator(".st-key-check-undo").get_by_role("button").click()
     expect(page.locator(".graft-data-map[data-drawn] .scatterlayer .point")).to_have_count(26)
