@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from playwright.sync_api import Page, expect
 
 from engine.data import importing, items, marks, projects
-from tests.e2e.steps import Studio, ready, screenshots
+from tests.e2e.steps import Studio, at_rest, ready, screenshots
 
 SIZE = (640, 480)
 CLASSES = ("cat", "dog", "tree")
@@ -50,21 +50,6 @@ def make_project(
         return project.id, [item.id for item in items.list_items(project.id)]
 
 
-_AT_REST = """() => new Promise(done => {
-  const all = node => [node, ...[...node.querySelectorAll("*")].flatMap(one => (one.shadowRoot ? all(one.shadowRoot) : []))]
-  const stage = all(document).map(root => root.querySelector(".board .stage")).find(Boolean)
-  let [last, same] = ["", 0]
-  const look = () => {
-    const now = JSON.stringify(stage.getBoundingClientRect())
-    same = now === last ? same + 1 : 0
-    last = now
-    same < 10 ? requestAnimationFrame(look) : done()
-  }
-  look()
-})"""
-"""Wait until the stage has not moved for ten frames: the sidebar slides when the window changes."""
-
-
 class Board:
     """One browser page with the board of a project on it."""
 
@@ -81,7 +66,7 @@ class Board:
         expect(self.page.locator(".board .place")).to_contain_text(" of ")
         self.page.wait_for_function("() => document.querySelector('[class*=st-key-board]') !== null")
         self.page.locator(".board .stage").scroll_into_view_if_needed()
-        self.page.evaluate(_AT_REST)
+        at_rest(self.page.locator(".board .stage"))
         return self
 
     def screenshots(self, name: str) -> None:

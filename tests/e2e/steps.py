@@ -13,7 +13,7 @@ import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).parent
@@ -130,6 +130,20 @@ def ready(page: Page) -> None:
     expect(app).to_have_attribute("data-test-connection-state", "CONNECTED")
     expect(app).to_have_attribute("data-test-script-state", "notRunning")
     expect(page.get_by_test_id("stException")).to_have_count(0)
+
+
+def at_rest(place: Locator) -> None:
+    """Wait until an element has lain still for ten frames: pages slide and charts redraw when the window changes."""
+    place.evaluate("""node => new Promise(done => {
+      let [last, same] = ["", 0]
+      const look = () => {
+        const now = JSON.stringify(node.getBoundingClientRect())
+        same = now === last ? same + 1 : 0
+        last = now
+        same < 10 ? requestAnimationFrame(look) : done()
+      }
+      look()
+    })""")
 
 
 def screenshots(page: Page, name: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.e2e.steps import Studio, ready, screenshots
+from tests.e2e.steps import Studio, at_rest, ready, screenshots
 from tests.pages.drawn import class_folders
 
 
@@ -57,7 +57,7 @@ def test_a_problem_is_found_mended_by_a_click_and_taken_back(page: Page, studio:
     chart.locator(".scatterlayer .point").first.hover(force=True)
     expect(chart.locator(".hover img")).to_be_visible()
     screenshots(page, "check-map")
-    page.wait_for_timeout(0)
+    at_rest(chart)
     area = chart.locator(".nsewdrag").first.bounding_box()
     assert area is not None
     left, top, right, bottom = area["x"] + 3, area["y"] + 3, area["x"] + area["width"] - 3, area["y"] + area["height"] - 3

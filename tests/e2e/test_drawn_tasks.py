@@ -56,11 +56,12 @@ def _go(page: Page, place: str) -> None:
     [("object-detection", "fcos", re.compile(r"^Finds .* right .* of the time")), ("semantic-segmentation", "unet", re.compile("of all pixels right"))],
 )
 def test_from_an_export_to_a_file_that_answers(page: Page, studio: Studio, tmp_path: Path, task: str, architecture: str, headline: re.Pattern[str]) -> None:
-    done = studio.engine("import", str(_export(tmp_path / "discs.zip")), "--project", "Discs", "--task", task)
+    project = f"Discs {architecture}"  # the tests of a file share a studio
+    done = studio.engine("import", str(_export(tmp_path / "discs.zip")), "--project", project, "--task", task)
     assert done.returncode == 0, done.stderr
     page.goto("/")
     ready(page)
-    page.locator("[class*='st-key-card-']").filter(has_text="Discs").get_by_role("button", name="Open").click()
+    page.locator("[class*='st-key-card-']").filter(has_text=project).get_by_role("button", name="Open").click()
     page.wait_for_url(re.compile("/data"))
     ready(page)
     _go(page, "start")
