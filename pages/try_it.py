@@ -154,7 +154,7 @@ def _answers(given: Given, chosen: list[Model], *, sorting: bool) -> None:
         wide, high = given.picture.size
         st.image(
             given.picture,
-            width=max(1, round(min(MOST_HIGH_PX * wide / high, 2 * MOST_HIGH_PX))),
+            width="stretch" if wide >= high else max(1, round(MOST_HIGH_PX * wide / high)),  # a wide one would run into the answers
             caption=f"{given.name.rpartition('/')[2]}{f' · is {given.truth}' if given.truth else ''}",
         )
     with right, st.grid("auto", min_column_width=260, gap="medium"):
