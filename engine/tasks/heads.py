@@ -13,17 +13,35 @@ __all__ = ["HEADS", "Cosine", "linear", "mlp"]
 MLP_WIDTH = 512
 
 
+class Dropout(nn.Dropout):
+    """Dropout that can be told where its mask comes from, so that threads which share a batch need no common generator.
+
+    Attributes:
+        seed: of the next mask; one more for each after it. None draws from torch's generator.
+    """
+
+    seed: int | None = None
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Set a random share of the values to zero while training."""
+        if self.seed is None or not self.training or not self.p:
+            return super().forward(input)
+        generator = torch.Generator(input.device).manual_seed(self.seed)
+        self.seed += 1
+        return input * torch.empty_like(input).bernoulli_(1 - self.p, generator=generator).div_(1 - self.p)
+
+
 def linear(features: int, classes: int, dropout: float) -> nn.Module:
     """One layer, started at zero: all classes equally likely."""
     layer = nn.Linear(features, classes)
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
-    return nn.Sequential(nn.Dropout(dropout), layer)
+    return nn.Sequential(Dropout(dropout), layer)
 
 
 def mlp(features: int, classes: int, dropout: float) -> nn.Module:
     """Two layers with a bend between; the features are brought to one scale first."""
-    return nn.Sequential(nn.LayerNorm(features), nn.Linear(features, MLP_WIDTH), nn.GELU(), nn.Dropout(dropout), nn.Linear(MLP_WIDTH, classes))
+    return nn.Sequential(nn.LayerNorm(features), nn.Linear(features, MLP_WIDTH), nn.GELU(), Dropout(dropout), nn.Linear(MLP_WIDTH, classes))
 
 
 class Cosine(nn.Module):
@@ -31,7 +49,7 @@ class Cosine(nn.Module):
 
     def __init__(self, features: int, classes: int, dropout: float) -> None:
         super().__init__()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.weight = nn.Parameter(torch.randn(classes, features) * 0.01)  # short vectors turn quickly
         self.scale = nn.Parameter(torch.tensor(16.0))
 

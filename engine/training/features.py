@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors.torch
 import torch
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ from engine.data.cache import DecodedSet
 from engine.events import Event, Progress
 from engine.models.build import ModelSpec, digest
 from engine.training.augment import normalised
+from engine.training.crew import ALONE, Crew, lookalikes
 
 __all__ = ["BATCH", "DTYPES", "LAYOUTS", "SHARD", "Extractor", "frozen_copy"]
 
@@ -50,6 +52,7 @@ class Extractor:
     Attributes:
         emit: hears how far it has come.
         leave: asked between batches; True makes it return early.
+        crew: shares every batch among its members.
     """
 
     backbone: nn.Module
@@ -59,6 +62,7 @@ class Extractor:
     device: torch.device
     emit: Callable[[Event], None]
     leave: Callable[[], bool]
+    crew: Crew = ALONE
 
     def __post_init__(self) -> None:
         self._weights = digest(self.backbone)
@@ -67,13 +71,13 @@ class Extractor:
         """Return float32 features [N, F] of some rows, in their order; None if it was told to leave."""
         shards = [rows[first : first + SHARD] for first in range(0, len(rows), SHARD)]
         found: list[Tensor] = []
-        frozen: nn.Module | None = None
+        frozen: list[nn.Module] = []
         progress = _Rate(self.emit, len(rows))
         for shard in shards:
             path = self._path(shard, precision)
             features_NF = _cached(path)
             if features_NF is None:
-                frozen = frozen if frozen is not None else frozen_copy(self.backbone, precision, layout).to(self.device)
+                frozen = frozen or lookalikes(frozen_copy(self.backbone, precision, layout).to(self.device), self.crew.size)
                 parts = list(self._forward(frozen, shard, precision, layout, progress))
                 if self.leave():
                     return None
@@ -85,16 +89,22 @@ class Extractor:
             found.append(features_NF)
         return torch.cat(found) if found else torch.zeros(0, 0)
 
-    @torch.inference_mode()
-    def _forward(self, frozen: nn.Module, rows: NDArray[Any], precision: str, layout: str, progress: _Rate) -> Iterator[Tensor]:
+    def _forward(self, frozen: list[nn.Module], rows: NDArray[Any], precision: str, layout: str, progress: _Rate) -> Iterator[Tensor]:
+        @torch.inference_mode()
+        def look(member: int) -> Tensor | None:
+            if member >= len(shares):
+                return None
+            self.data.wait(shares[member])
+            images_BCHW = normalised(self.data.evaluation_view(shares[member]), self.spec, self.device)
+            features_BF: Tensor = frozen[member](images_BCHW.to(DTYPES[precision]).contiguous(memory_format=LAYOUTS[layout]))
+            return features_BF.float().cpu()
+
         for first in range(0, len(rows), BATCH):
             if self.leave():
                 return
             some = rows[first : first + BATCH]
-            self.data.wait(some)
-            images_BCHW = normalised(self.data.evaluation_view(some), self.spec, self.device)
-            features_BF = frozen(images_BCHW.to(DTYPES[precision]).contiguous(memory_format=LAYOUTS[layout]))
-            yield features_BF.float().cpu()
+            shares = np.array_split(some, min(self.crew.size, len(some)))
+            yield from (part for part in self.crew.each(look) if part is not None)
             progress.add(len(some))
 
     def _path(self, rows: NDArray[Any], precision: str) -> Path:

@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -25,6 +26,7 @@ from engine.recipe import Recipe
 from engine.tasks import Task
 from engine.training import checkpoint, optim
 from engine.training.answering import Answering
+from engine.training.crew import Crew, Replicas
 from engine.training.features import LAYOUTS
 from engine.training.feed import Batch, Feed
 from engine.training.head import score
@@ -80,8 +82,18 @@ class Loop:
         optim.freeze(self.network, self.recipe.freeze_depth)
         self.optimizer = optim.make(self.network, self.recipe)
         self.average = optim.Average(self.network, self.recipe.ema) if self.recipe.ema else None
+        self.crew = Crew(self.plan.shares, self.plan.threads)
+        self.replicas = Replicas(self.network, self.crew.size)
         self.feed = Feed(
-            self.data, self.task, self.targets, self.spec, self.recipe, batch_size=self.plan.batch_size, layout=self.plan.layout, device=self.device
+            self.data,
+            self.task,
+            self.targets,
+            self.spec,
+            self.recipe,
+            batch_size=self.plan.batch_size,
+            layout=self.plan.layout,
+            device=self.device,
+            crew=self.crew,
         )
         self.updates = self.recipe.epochs * self.feed.steps
         self._saved = time.monotonic()
@@ -97,6 +109,7 @@ class Loop:
         while at.epoch < self.recipe.epochs and not at.done:
             began = time.monotonic()
             optim.training_mode(self.network, keep_statistics=self.keep_statistics)
+            self.replicas.follow()
             for batch in self.feed.epoch(at.epoch, at.batch):
                 rate = optim.set_learning_rate(self.optimizer, optim.learning_rate_share(at.update, self.updates, self.recipe))
                 torch.manual_seed(int(_dropout_seed(self.recipe.seed, at.update)))
@@ -123,13 +136,10 @@ class Loop:
         while True:
             try:
                 self.optimizer.zero_grad(set_to_none=True)
-                total = 0.0
-                for part, share in batch.parts(at.accumulate):
-                    with self._autocast():
-                        outputs = self.network(part.images)
-                        loss = self.task.loss(self.network, outputs, part.targets, smoothing=self.recipe.label_smoothing, weights=part.weights) * share
-                    loss.backward()
-                    total += float(loss.detach())
+                self.replicas.begin(self.recipe.seed, at.update)
+                losses = self.crew.each(partial(self._learn, list(batch.parts(at.accumulate * self.crew.size))))
+                self.replicas.gather()
+                total = math.fsum(losses)
             except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error) or at.accumulate >= len(batch):
                     raise
@@ -142,6 +152,16 @@ class Loop:
                     f"Start a new run with a lower one, for example {self.recipe.lr_backbone / 10:g} for the backbone. The best model so far is kept.",
                 )
             return total
+
+    def _learn(self, parts: list[tuple[Batch, float]], member: int) -> float:
+        """Add the gradients of a member's parts to its own; return their share of the loss."""
+        network, total = self.replicas[member], 0.0
+        for part, share in parts[member :: self.crew.size]:
+            with self._autocast():
+                loss = self.task.loss(network, network(part.images), part.targets, smoothing=self.recipe.label_smoothing, weights=part.weights) * share
+            loss.backward()
+            total += float(loss.detach())
+        return total
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.plan.precision == "bf16")
@@ -181,7 +201,7 @@ class Loop:
         rows = self.data.rows["val"]
         if not len(rows):
             return {}
-        asked = Answering(self.network, self.task, self.spec, self.data, self.device)
+        asked = Answering(self.network, self.task, self.spec, self.data, self.device, crew=self.crew, replicas=self.replicas)
         parts = asked(rows, self.plan.batch_size, self.plan.layout, self.plan.precision, self._best_weights())
         return self.task.metrics(self.targets, rows, self.task.joined(self.targets, rows, list(parts)))
 
@@ -191,10 +211,15 @@ class Loop:
         speed = None
         if previous and at.batch > 1:
             speed = pictures / (now - previous)
-            if self.device.type == "cpu":
+            if self.device.type == "cpu" and self.crew.size == 1:
                 self.crowd.arrange(self.pace.heard(now - previous))
         total = at.step + self.updates - at.update
         self.emit(Step(phase="finetune", step=at.step, steps=total, loss=loss, learning_rate=rate, images_per_s=speed, memory_mb=memory_mb(self.device)))
+
+    def close(self) -> None:
+        """Let its threads go, and run on all cores again."""
+        self.crowd.arrange(False)
+        self.crew.close()
 
     def save(self, at: Position) -> None:
         """Hand the state over to be written."""

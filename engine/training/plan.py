@@ -10,8 +10,9 @@ import copy
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import psutil
@@ -23,6 +24,7 @@ from engine.models.build import ModelSpec, Network
 from engine.recipe import Recipe
 from engine.tasks import TASKS
 from engine.training import optim, tune
+from engine.training.crew import Crew, Replicas, couples_pictures, lookalikes, size_for
 from engine.training.features import DTYPES, LAYOUTS, frozen_copy
 
 __all__ = [
@@ -61,7 +63,12 @@ class Unfinished(Exception):  # noqa: N818 (not an error: the user asked to leav
 
 @dataclass(frozen=True)
 class Plan:
-    """How a run computes. The second half is 0 until training itself was tried; a head-only run never needs it."""
+    """How a run computes. The second half is 0 until training itself was tried; a head-only run never needs it.
+
+    Attributes:
+        accumulate: parts that each member's share of a batch is cut into, so that it fits into memory.
+        shares: members of the crew that learns from a batch (`engine.training.crew`).
+    """
 
     device: str
     threads: int
@@ -72,6 +79,7 @@ class Plan:
     layout: str = ""
     batch_size: int = 0
     accumulate: int = 1
+    shares: int = 1
     images_per_s: float = 0.0
     memory_mb: float = 0.0
     table: tuple[dict[str, Any], ...] = ()
@@ -152,8 +160,13 @@ def for_features(trial: Trial, base: Plan | None = None) -> Plan:
     return replace(plan, frozen_precision=found["precision"], frozen_layout=found["layout"], frozen_images_per_s=found["images_per_s"])
 
 
-@torch.inference_mode()
 def _try_features(trial: Trial) -> dict[str, Any]:
+    with torch.inference_mode(), Crew(size_for(trial.threads, _FROZEN_BATCH) if trial.device.type == "cpu" else 1, trial.threads) as crew:
+        return _compared(trial, crew)
+
+
+def _compared(trial: Trial, crew: Crew) -> dict[str, Any]:
+    """Let the frozen backbone look at some pictures in each precision; return the fastest row that agrees."""
     images = trial.pictures(_FROZEN_BATCH)
     rows: list[dict[str, Any]] = []
     reference: Tensor | None = None
@@ -162,11 +175,12 @@ def _try_features(trial: Trial) -> dict[str, Any]:
             continue  # a frozen forward was never slower with channels last
         if trial.leave():
             raise Unfinished
-        network = frozen_copy(trial.network.backbone, precision, layout).to(trial.device)
+        networks = lookalikes(frozen_copy(trial.network.backbone, precision, layout).to(trial.device), crew.size)
         shown = images.to(DTYPES[precision]).contiguous(memory_format=LAYOUTS[layout])
-        features = _flat(network(shown))  # also warms up
+        features = _flat(networks[0](shown))  # also warms up
+        parts = shown.chunk(crew.size)
         began = time.perf_counter()
-        network(shown)
+        crew.each(partial(_look, networks, parts))
         _finish(trial.device)
         seconds = time.perf_counter() - began
         reference = features if reference is None else reference
@@ -174,6 +188,11 @@ def _try_features(trial: Trial) -> dict[str, Any]:
         rows.append({"precision": precision, "layout": layout, "images_per_s": len(images) / seconds, "max_difference": difference})
     agreeing = [row for row in rows if row["max_difference"] <= FEATURES_TOLERANCE] or rows[:1]
     return max(agreeing, key=lambda row: row["images_per_s"])
+
+
+@torch.inference_mode()
+def _look(networks: Sequence[nn.Module], parts: Sequence[Tensor], member: int) -> None:
+    networks[member](parts[member])
 
 
 def _flat(outputs: Any) -> Tensor:
@@ -201,7 +220,7 @@ def for_training(trial: Trial, base: Plan, pictures: int) -> Plan:
         Unfinished: if told to leave.
     """
     recipe = trial.recipe
-    found = _kept("training", trial.key(recipe.freeze_depth, recipe.optimizer, bool(recipe.ema), trial.keep_statistics), lambda: _try_training(trial))
+    found = _kept("training-by-crew", trial.key(recipe.freeze_depth, recipe.optimizer, bool(recipe.ema), trial.keep_statistics), lambda: _try_training(trial))
     chosen = next(row for row in found["table"] if row["chosen"])
     wanted = recipe.batch_size or default_batch(trial.device, pictures, trial.spec.task)
     accumulate = 1
@@ -213,6 +232,7 @@ def for_training(trial: Trial, base: Plan, pictures: int) -> Plan:
         layout=chosen["layout"],
         batch_size=wanted,
         accumulate=accumulate,
+        shares=size_for(trial.threads, wanted, coupled=found["coupled"]) if found["apart"] else 1,
         images_per_s=chosen["images_per_s"],
         memory_mb=round(found["fixed_mb"] + found["picture_mb"] * -(-wanted // accumulate), 1),
         table=tuple(found["table"]),
@@ -237,6 +257,7 @@ def _try_training(trial: Trial) -> dict[str, Any]:
     rows: list[dict[str, Any]] = []
     reference: Tensor | None = None
     saved_bytes = 0
+    first_best_s, apart, coupled = float("inf"), False, False
     images = trial.pictures(_TRIAL_BATCH)
     for precision, layout in trial.candidates():
         if trial.leave():
@@ -244,11 +265,13 @@ def _try_training(trial: Trial) -> dict[str, Any]:
         if rows and time.perf_counter() - began > _BUDGET_S:
             break
         subject = _Subject(trial, precision, layout, images)
-        first_s, gradient = subject.step()
+        seconds, gradient = subject.step()
         reference = gradient if reference is None else reference
-        saved_bytes = max(saved_bytes, subject.saved_bytes)
-        best_s = min((_TRIAL_BATCH / row["images_per_s"] for row in rows), default=float("inf"))
-        seconds = min([subject.step()[0] for _ in range(2)]) if first_s < best_s * _HOPELESS else first_s
+        saved_bytes, apart, coupled = max(saved_bytes, subject.saved_bytes), subject.apart, subject.coupled
+        if seconds < first_best_s * _HOPELESS:
+            first_best_s = min(first_best_s, seconds)
+            with Crew(size_for(trial.threads, _TRIAL_BATCH) if apart else 1, trial.threads) as crew:
+                seconds = min(subject.steps(crew, 2))
         difference = float((gradient - reference).norm() / reference.norm().clamp_min(1e-12))
         rows.append({"precision": precision, "layout": layout, "images_per_s": round(_TRIAL_BATCH / seconds, 2), "max_difference": difference})
     agreeing = [row for row in rows if row["max_difference"] <= GRADIENT_TOLERANCE] or rows[:1]
@@ -259,9 +282,10 @@ def _try_training(trial: Trial) -> dict[str, Any]:
     speed = workspace.cache("estimates") / f"speed-{top}{trial.spec.backbone}.json"
     workspace.write_json(speed, {"images_per_s": chosen["images_per_s"]})
     weights_mb = sum(parameter.nbytes for parameter in trial.network.parameters()) / _MB
-    copies = 4 + bool(trial.recipe.ema)  # weights, gradients, two moments, the average
+    gradients = size_for(trial.threads, _TRIAL_BATCH) if apart else 1
+    copies = 3 + gradients + bool(trial.recipe.ema)  # weights, gradients, two moments, the average
     base_mb = psutil.Process().memory_info().rss / _MB if trial.device.type == "cpu" else 0.0
-    return {"table": rows, "fixed_mb": base_mb + copies * weights_mb, "picture_mb": 1.5 * saved_bytes / _TRIAL_BATCH / _MB}
+    return {"table": rows, "apart": apart, "coupled": coupled, "fixed_mb": base_mb + copies * weights_mb, "picture_mb": 1.5 * saved_bytes / _TRIAL_BATCH / _MB}
 
 
 class _Subject:
@@ -277,26 +301,53 @@ class _Subject:
         optim.set_learning_rate(self._optimizer, 1e-6)
         self._images = images.contiguous(memory_format=LAYOUTS[layout])
         self._precision, self._device, self._loss = precision, trial.device, trial.loss
-        self.saved_bytes = 0
+        self.saved_bytes, self.apart, self.coupled = 0, False, couples_pictures(self._network)
 
     def step(self) -> tuple[float, Tensor]:
-        """Take one step; return its seconds and its gradients, flat."""
-        first = self.saved_bytes == 0
+        """Take the first step; return its seconds and its gradients, flat. From here on it is known whether a crew can learn."""
         began = time.perf_counter()
         torch.manual_seed(0)
+        Replicas(self._network, 1).begin(0)
+        drawn = torch.get_rng_state()
         self._optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._precision == "bf16"):
-            if first:
-                outputs = self._counted()
-            else:
-                outputs = self._network(self._images)
-            loss = self._loss(self._network, outputs, len(self._images)) if self._loss else None
-        loss = outputs.float().square().mean() if loss is None else loss  # speed does not depend on the loss, and this needs to know no task
-        loss.backward()
-        gradient = torch.cat([parameter.grad.flatten() for parameter in optim.trainable(self._network) if parameter.grad is not None]) if first else loss
+        with self._autocast():
+            outputs = self._counted()
+        self._learn(self._network, outputs, len(self._images), 1.0)
+        gradient = torch.cat([parameter.grad.flatten() for parameter in optim.trainable(self._network) if parameter.grad is not None])
         self._optimizer.step()
         _finish(self._device)
+        self.apart = self._device.type == "cpu" and bool(torch.equal(drawn, torch.get_rng_state()))
         return time.perf_counter() - began, gradient
+
+    def steps(self, crew: Crew, count: int) -> list[float]:
+        """Take more steps as the loop will; return the seconds of each."""
+        replicas, parts, seconds = Replicas(self._network, crew.size), self._images.chunk(crew.size), []
+        replicas.follow()
+
+        def learn(member: int) -> None:
+            with self._autocast():
+                outputs = replicas[member](parts[member])
+            self._learn(replicas[member], outputs, len(parts[member]), 1 / crew.size)
+
+        for _ in range(count):
+            began = time.perf_counter()
+            self._optimizer.zero_grad(set_to_none=True)
+            replicas.begin(0)
+            crew.each(learn)
+            replicas.gather()
+            self._optimizer.step()
+            _finish(self._device)
+            seconds.append(time.perf_counter() - began)
+        return seconds
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self._device.type, torch.bfloat16, enabled=self._precision == "bf16")
+
+    def _learn(self, network: nn.Module, outputs: Any, pictures: int, share: float) -> None:
+        with self._autocast():
+            loss = self._loss(network, outputs, pictures) if self._loss else None
+        loss = outputs.float().square().mean() if loss is None else loss  # speed does not depend on the loss, and this needs to know no task
+        (loss * share).backward()
 
     def _counted(self) -> Any:
         """Run forward and count the bytes that backward will need."""

@@ -26,8 +26,9 @@ from engine.recipe import Recipe
 from engine.tasks import TASKS
 from engine.training import checkpoint, head, maps, tune
 from engine.training.answering import Answering
+from engine.training.crew import Crew, size_for
 from engine.training.estimate import estimate, sampler, trial_loss
-from engine.training.features import Extractor
+from engine.training.features import BATCH, Extractor
 from engine.training.fit import Loop, Position, out_of_memory
 from engine.training.ignored import Circumstances, ignored
 from engine.training.plan import Plan, Trial, Unfinished, as_values, default_batch, for_features, for_training
@@ -140,6 +141,7 @@ class _Session:
         threads = self.plan.threads if self.plan else recipe.threads or tune.usable_cores()
         tune.prepare(threads)
         self.device = torch.device(devices.choose(recipe.device))
+        self.crew = Crew(size_for(threads, BATCH) if self.device.type == "cpu" else 1, threads)
         self.network, self.spec, self.origin = build.from_start(start, recipe, manifest["classes"], geometry.usual_aspect(manifest["items"]))
         self.targets = self.task.targets(manifest, self.spec)
         self.data = cache.filling(manifest, asdict(self.spec))
@@ -160,8 +162,9 @@ class _Session:
         return bool(self.wish())
 
     def close(self) -> None:
-        """Let go of the pictures."""
+        """Let go of pictures and threads."""
         self.data.close()
+        self.crew.close()
 
     def run(self) -> Outcome:
         """Go through the phases that are still to be done."""
@@ -221,7 +224,7 @@ class _Session:
         return plan
 
     def _extractor(self) -> Extractor:
-        return Extractor(self.network.backbone, self.spec, self.data, self.manifest, self.device, self.emit, self.leave)
+        return Extractor(self.network.backbone, self.spec, self.data, self.manifest, self.device, self.emit, self.leave, self.crew)
 
     def _features(self, extractor: Extractor, rows: NDArray[Any], precision: str, layout: str) -> Tensor:
         found = extractor(rows, precision, layout)
@@ -265,7 +268,7 @@ class _Session:
         both, vectors_NF = np.concatenate([rows["train"], rows["val"]]), None
         if maps.fits(found, len(both)):
             self._phase("features", "Looking at every picture once")
-            extractor = Extractor(found, self.spec, self.data, self.manifest, self.device, self.emit, self.leave)
+            extractor = Extractor(found, self.spec, self.data, self.manifest, self.device, self.emit, self.leave, self.crew)
             vectors_NF = self._features(extractor, both, plan.frozen_precision, plan.frozen_layout)
             self._over("features")
         self._phase("head", "Learning the new last layers")
@@ -315,7 +318,7 @@ class _Session:
                 raise _too_little_memory() from error
             raise
         finally:
-            loop.crowd.arrange(False)
+            loop.close()
             if "finetune" in self.seconds:
                 self._over("finetune")
         self.keeper.wait()
@@ -368,7 +371,7 @@ class _Session:
         return head.predict(network.head, features_NF.to(self.device), self.task)
 
     def _map_answers(self, network: Network, rows: NDArray[Any]) -> Any:
-        parts = list(Answering(network, self.task, self.spec, self.data, self.device, self.leave)(rows))
+        parts = list(Answering(network, self.task, self.spec, self.data, self.device, self.leave, self.crew)(rows))
         if self.leave():
             raise _Left
         return self.task.joined(self.targets, rows, parts)
