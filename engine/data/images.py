@@ -31,6 +31,7 @@ __all__ = [
     "check",
     "check_and_open",
     "for_model",
+    "is_plain_jpeg",
     "open_rgb",
     "opened",
     "store_px_of",
@@ -179,6 +180,24 @@ def opened(source: Path | BinaryIO, preprocessing: Mapping[str, Any], name: str 
     return open_rgb(source, store_px_of(preprocessing) if preprocessing.get("fit", "crop") == "crop" else None, name)
 
 
+def is_plain_jpeg(source: Path | BinaryIO, preprocessing: Mapping[str, Any], name: str | None = None) -> bool:
+    """Tell from the header whether `opened` would only decode: a JPEG in RGB that is neither turned nor reduced.
+
+    Raises:
+        StudioError: if it is gone, no picture, or larger than MAX_PIXELS.
+    """
+    with _opened(source, _name(source, name)) as picture:
+        if picture.format != "JPEG" or picture.mode != "RGB":
+            return False
+        whole = picture.size
+        try:
+            if preprocessing.get("fit", "crop") == "crop":
+                picture.draft(None, (2 * store_px_of(preprocessing),) * 2)
+            return picture.size == whole and picture.getexif().get(0x0112, 1) == 1
+        except UNREADABLE:
+            return False
+
+
 def _to_rgb(picture: Image.Image) -> Image.Image:
     if picture.mode.startswith(("I", "F")):
         return _scaled_to_8_bit(picture)
@@ -228,7 +247,7 @@ def stored_square(picture: Image.Image, store_px: int, interpolation: str) -> Im
     """Cut the central square out of a picture and resize it to store_px, antialiased."""
     side = min(picture.size)
     left, top = (picture.width - side) // 2, (picture.height - side) // 2
-    return picture.resize((store_px, store_px), _FILTERS[interpolation], box=(left, top, left + side, top + side))
+    return picture.crop((left, top, left + side, top + side)).resize((store_px, store_px), _FILTERS[interpolation])
 
 
 def for_model(picture: Image.Image, preprocessing: Mapping[str, Any]) -> np.ndarray:

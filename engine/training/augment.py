@@ -68,9 +68,10 @@ def varied(pictures_BSS3: Tensor, variation: Variation, spec: ModelSpec) -> Tens
 
 def normalised(views_BHW3: NDArray[np.uint8], spec: ModelSpec, device: torch.device) -> Tensor:
     """Return evaluation views as normalised pictures [B, 3, H, W], channels last in memory."""
-    pictures_BCHW = torch.from_numpy(np.ascontiguousarray(views_BHW3)).to(device).permute(0, 3, 1, 2).float()
-    mean_3, std_3 = (torch.tensor(row, device=device).view(1, 3, 1, 1) * 255 for row in (spec.mean, spec.std))
-    return pictures_BCHW.sub_(mean_3).div_(std_3)
+    count, height, width, _ = views_BHW3.shape
+    rows_BHR = torch.from_numpy(np.ascontiguousarray(views_BHW3)).to(device).flatten(2).float()
+    mean_R, std_R = ((torch.tensor(row, device=device) * 255).repeat(width) for row in (spec.mean, spec.std))  # whole rows: a third of the time
+    return rows_BHR.sub_(mean_R).div_(std_R).view(count, height, width, 3).permute(0, 3, 1, 2)
 
 
 def blended(images_BCHW: Tensor, targets: Any, how: Blend, task: Task, classes: int) -> tuple[Tensor, Any]:

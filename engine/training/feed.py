@@ -140,12 +140,12 @@ class _Pictures:
 
     def fill(self) -> None:
         """Fill what is not filled yet."""
+        self._data.wait(self.rows)  # all at once, so that several threads can decode them
         for number, done in enumerate(self._done):
             if not self.wanted:
                 return
             if not done and not self._done[number]:
                 some = slice(number * _AT_ONCE, (number + 1) * _AT_ONCE)
-                self._data.wait(self.rows[some])
                 pictures_BSS3 = torch.from_numpy(np.take(self._data.images_NHWC, self.rows[some], axis=0))
                 self._out[some] = augment.varied(pictures_BSS3, self.drawn.part(some), self._spec) if self._device.type == "cpu" else pictures_BSS3
                 self._done[number] = True
