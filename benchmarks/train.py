@@ -162,7 +162,7 @@ def measured(model: str, manifest: dict[str, Any], epochs: int) -> dict[str, Any
     bare.speed(2)
     clock = Clock(bare)
     clock.begin()  # before the pictures begin to be decoded
-    with cache.filling(manifest, asdict(spec)) as data:
+    with cache.filling(manifest, asdict(spec), ahead=False) as data:
         loop = looped(data)
         evaluation = evaluation_share(loop) if dense else 0.0
         loop.emit = clock

@@ -4,8 +4,10 @@ Each picture is kept as the square from whose centre the model's input is cut (s
 takes that centre and gets exactly what `for_model` gives; training cuts random crops from the whole square. Where a model sees pictures
 whole (`engine.data.geometry`), its input itself is kept.
 
-A set can be used while background threads still fill it (`filling`), so that the first epoch overlaps with decoding. Files are named
-by their content: cache/decoded/<form>-<hash>.u8 holds the pixels, the .json beside it is written last and says
+A set can be used while background threads still fill it (`filling`). Beside a GPU they decode all the time. Beside a computation on these same
+cores they decode only while somebody waits for pictures: a thread that decodes during a step holds the whole step up.
+
+Files are named by their content: cache/decoded/<form>-<hash>.u8 holds the pixels, the .json beside it is written last and says
 which pictures they are. Everything here may be deleted at any time.
 
 Legend: N pictures, H x W pixels stored (a square of store_px where the centre is looked at), C = 3.
@@ -14,12 +16,12 @@ Legend: N pictures, H x W pixels stored (a square of store_px where the centre i
 from __future__ import annotations
 
 import hashlib
-import io
 import itertools
 import os
 import shutil
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -28,15 +30,17 @@ from typing import Any
 import numpy as np
 
 from engine import workspace
-from engine.data import geometry, images, versions
+from engine.data import decoding, geometry, images, versions
 from engine.errors import StudioError
 
-__all__ = ["DecodedSet", "decoded", "filling"]
+__all__ = ["FORM", "DecodedSet", "decoded", "filling"]
 
 LIMIT_BYTES = 40 * 2**30
 """The oldest sets are removed when all of them together take more than this."""
 
-_FORM = 1  # raise it when the same file would decode to other pixels
+FORM = 2
+"""Raised when the same file decodes to other pixels."""
+
 _DONORS = 3
 _FREE, _CLAIMED, _READY = 0, 1, 2
 
@@ -118,7 +122,7 @@ class _Filler:
     """
 
     def __init__(
-        self, manifest: Mapping[str, Any], pixels: np.memmap, part: Path, path: Path, form: Mapping[str, Any], order: Iterable[int], threads: int
+        self, manifest: Mapping[str, Any], pixels: np.memmap, part: Path, path: Path, form: Mapping[str, Any], order: Iterable[int], threads: int, ahead: bool
     ) -> None:
         self._entries = manifest["items"]
         self._pixels, self._part, self._path = pixels, part, path
@@ -128,6 +132,8 @@ class _Filler:
         self._queue = itertools.chain(order, range(len(self._entries)))  # the second part catches what `order` leaves out
         self._changed = threading.Condition()
         self._closing = False
+        self._ahead = ahead
+        self._asked: deque[int] = deque()
         self.done = 0
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
         self._workers: list[Future[None]] = [self._pool.submit(self._work) for _ in range(threads)]
@@ -139,22 +145,26 @@ class _Filler:
             self._changed.notify_all()
 
     def _next(self) -> int | None:
+        """Claim a row that is waited for, else any if they are decoded ahead. Sleeps where there is none; None at the end."""
         with self._changed:
-            for row in self._queue:
-                if self._state[row] == _FREE:
-                    self._state[row] = _CLAIMED
-                    return row
+            while not self._closing and self.done < len(self._entries):
+                while self._asked:
+                    if self._claimed(row := self._asked.popleft()):
+                        return row
+                if self._ahead:
+                    return next((row for row in self._queue if self._claimed(row)), None)
+                self._changed.wait()
         return None
 
-    def _claim(self, row: int) -> bool:
-        with self._changed:
-            if self._state[row] != _FREE:
-                return False
-            self._state[row] = _CLAIMED
-            return True
+    def _claimed(self, row: int) -> bool:
+        """Claim a row, with the lock held; False if somebody has it."""
+        if self._state[row] != _FREE:
+            return False
+        self._state[row] = _CLAIMED
+        return True
 
     def _work(self) -> None:
-        while not self._closing and (row := self._next()) is not None:
+        while (row := self._next()) is not None:
             self._fill(row)
 
     def _fill(self, row: int) -> None:
@@ -174,9 +184,14 @@ class _Filler:
             self._changed.notify_all()
 
     def wait(self, rows: Iterable[int]) -> None:
-        wanted = [int(row) for row in rows]
+        wanted = [int(row) for row in rows if self._state[row] != _READY]
+        with self._changed:
+            self._asked.extend(wanted)
+            self._changed.notify_all()
         for row in wanted:
-            if self._state[row] == _FREE and self._claim(row):
+            with self._changed:
+                mine = self._claimed(row)
+            if mine:
                 self._fill(row)
         with self._changed:
             while any(self._state[row] != _READY for row in wanted):
@@ -195,7 +210,9 @@ class _Filler:
         workspace.write_json(self._path.with_suffix(".json"), {"sha256": [entry["sha256"] for entry in self._entries]})
 
     def close(self) -> None:
-        self._closing = True
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
         self._pool.shutdown(wait=True)
         self._part.unlink(missing_ok=True)
 
@@ -211,15 +228,15 @@ def _decode(entry: Mapping[str, Any], form: Mapping[str, Any]) -> np.ndarray:
         ) from error
     if hashlib.sha256(content).hexdigest() != entry["sha256"]:
         raise StudioError(f"the picture {entry['name']} has changed since it was imported ({path})", "Put the old file back, or import it again.")
-    return images.stored(images.opened(io.BytesIO(content), form, entry["name"]), form)
+    return decoding.stored(content, form, entry["name"])
 
 
 def _path_of(manifest: Mapping[str, Any], hw: tuple[int, int], form: Mapping[str, Any]) -> Path:
     shape = f"{hw[0]}" if form.get("fit", "crop") == "crop" else f"{hw[0]}x{hw[1]}"
-    content = hashlib.sha256(f"{_FORM}".encode())
+    content = hashlib.sha256()
     for entry in manifest["items"]:
         content.update(bytes.fromhex(entry["sha256"]))
-    return workspace.cache("decoded") / f"{shape}-{form['interpolation']}-{content.hexdigest()[:32]}.u8"
+    return workspace.cache("decoded") / f"{shape}-{form['interpolation']}-{FORM}-{content.hexdigest()[:32]}.u8"
 
 
 def _donors(path: Path, hw: tuple[int, int], wanted: set[str]) -> dict[str, np.ndarray]:
@@ -303,14 +320,22 @@ def _new_part(path: Path, needed: int) -> Path:
     return part
 
 
-def filling(manifest: Mapping[str, Any], preprocessing: Mapping[str, Any], *, order: Iterable[int] | None = None, threads: int | None = None) -> DecodedSet:
+def filling(
+    manifest: Mapping[str, Any],
+    preprocessing: Mapping[str, Any],
+    *,
+    order: Iterable[int] | None = None,
+    threads: int | None = None,
+    ahead: bool = True,
+) -> DecodedSet:
     """Return a version's pictures at once; threads decode those that no earlier set holds. Call `wait` before using rows.
 
     Args:
         manifest: a version, as `engine.data.versions.freeze` gives it.
         preprocessing: image_size, crop_share, interpolation, and fit, height, width of the model (see `engine.data.images.for_model`).
         order: rows in the order in which they will be needed; by default training, validation, test.
-        threads: how many decode; by default one a processor.
+        threads: how many decode beside whoever waits; by default one a processor, and one less where they do not decode ahead.
+        ahead: whether they decode while nobody waits. False where the caller computes on these cores itself.
 
     Raises:
         StudioError: if the disk is too full.
@@ -328,7 +353,8 @@ def filling(manifest: Mapping[str, Any], preprocessing: Mapping[str, Any], *, or
     if order is None:
         places = {"train": 0, "val": 1, "test": 2}
         order = sorted(range(count), key=lambda row: places[manifest["items"][row]["split"]])
-    return DecodedSet(manifest, preprocessing, fresh, _Filler(manifest, fresh, part, path, preprocessing, order, threads or _processors()))
+    threads = threads or max(1, _processors() - (not ahead))
+    return DecodedSet(manifest, preprocessing, fresh, _Filler(manifest, fresh, part, path, preprocessing, order, threads, ahead))
 
 
 def _processors() -> int:

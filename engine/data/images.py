@@ -9,7 +9,7 @@ import os
 import struct
 import tempfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -30,7 +30,9 @@ __all__ = [
     "Checked",
     "check",
     "check_and_open",
+    "check_and_shade",
     "for_model",
+    "is_plain_jpeg",
     "open_rgb",
     "opened",
     "store_px_of",
@@ -156,16 +158,28 @@ def open_rgb(source: Path | BinaryIO, size_px: int | None = None, name: str | No
 
 def check_and_open(source: Path | BinaryIO, size_px: int | None = None, name: str | None = None) -> tuple[Checked, Image.Image]:
     """Do what `check` and `open_rgb` do, decoding once."""
+    return _checked_and_opened(source, size_px, name, _to_rgb, "RGB")
+
+
+def check_and_shade(source: Path | BinaryIO, size_px: int | None = None, name: str | None = None) -> tuple[Checked, Image.Image]:
+    """Do what `check_and_open` does where only brightness is looked at: the picture comes in grey, a JPEG without its colours being decoded."""
+    return _checked_and_opened(source, size_px, name, _to_shade, "L")
+
+
+def _checked_and_opened(
+    source: Path | BinaryIO, size_px: int | None, name: str | None, converted: Callable[[Image.Image], Image.Image], mode: str
+) -> tuple[Checked, Image.Image]:
     called = _name(source, name)
     with _opened(source, called) as picture:
         width, height, suffix = picture.width, picture.height, FORMATS[picture.format or "PNG"]
         try:
             if size_px is not None:
-                picture.draft(None, (2 * size_px, 2 * size_px))
+                picture.draft(mode, (2 * size_px, 2 * size_px))
             picture.load()
             turn = picture.getexif().get(0x0112, 1)
-            ImageOps.exif_transpose(picture, in_place=True)
-            return _as_shown(suffix, width, height, turn), _to_rgb(picture)
+            if turn != 1:
+                ImageOps.exif_transpose(picture, in_place=True)
+            return _as_shown(suffix, width, height, turn), converted(picture)
         except UNREADABLE as error:
             raise _damaged(called, error) from error
 
@@ -179,6 +193,24 @@ def opened(source: Path | BinaryIO, preprocessing: Mapping[str, Any], name: str 
     return open_rgb(source, store_px_of(preprocessing) if preprocessing.get("fit", "crop") == "crop" else None, name)
 
 
+def is_plain_jpeg(source: Path | BinaryIO, preprocessing: Mapping[str, Any], name: str | None = None) -> bool:
+    """Tell from the header whether `opened` would only decode: a JPEG in RGB that is neither turned nor reduced.
+
+    Raises:
+        StudioError: if it is gone, no picture, or larger than MAX_PIXELS.
+    """
+    with _opened(source, _name(source, name)) as picture:
+        if picture.format != "JPEG" or picture.mode != "RGB":
+            return False
+        whole = picture.size
+        try:
+            if preprocessing.get("fit", "crop") == "crop":
+                picture.draft(None, (2 * store_px_of(preprocessing),) * 2)
+            return picture.size == whole and picture.getexif().get(0x0112, 1) == 1
+        except UNREADABLE:
+            return False
+
+
 def _to_rgb(picture: Image.Image) -> Image.Image:
     if picture.mode.startswith(("I", "F")):
         return _scaled_to_8_bit(picture)
@@ -186,6 +218,11 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
         layer = picture.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
     return picture.convert("RGB") if picture.mode != "RGB" else picture.copy()
+
+
+def _to_shade(picture: Image.Image) -> Image.Image:
+    plain = picture.mode in ("L", "RGB") and "transparency" not in picture.info
+    return picture.convert("L") if plain else _to_rgb(picture).convert("L")
 
 
 def _scaled_to_8_bit(picture: Image.Image) -> Image.Image:
@@ -228,7 +265,7 @@ def stored_square(picture: Image.Image, store_px: int, interpolation: str) -> Im
     """Cut the central square out of a picture and resize it to store_px, antialiased."""
     side = min(picture.size)
     left, top = (picture.width - side) // 2, (picture.height - side) // 2
-    return picture.resize((store_px, store_px), _FILTERS[interpolation], box=(left, top, left + side, top + side))
+    return picture.crop((left, top, left + side, top + side)).resize((store_px, store_px), _FILTERS[interpolation])
 
 
 def for_model(picture: Image.Image, preprocessing: Mapping[str, Any]) -> np.ndarray:

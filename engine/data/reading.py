@@ -20,8 +20,13 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 from engine import workspace
 from engine.data import archives, images, placing, sources
@@ -53,6 +58,14 @@ class Taken:
     height: int
     marks: Sequence[placing.Placed] = ()
     fingerprint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A picture that was read but for its fingerprint, which is computed of many at once from its small grey form."""
+
+    taken: Callable[[str], Taken]
+    grey_SS: NDArray[np.uint8]
 
 
 class Reader:
@@ -100,9 +113,11 @@ class Reader:
         results = [self._take(found, tally) for found in chunk]
         with self._lock:
             self.tally.update(tally)
-        return results
+        small = [result.grey_SS for result in results if isinstance(result, _Read)]
+        fingerprints = iter(duplicates.fingerprints_of(np.stack(small)) if small else ())
+        return [result.taken(next(fingerprints)) if isinstance(result, _Read) else result for result in results]
 
-    def _take(self, found: Found, tally: Tally) -> Taken | Skipped:
+    def _take(self, found: Found, tally: Tally) -> _Read | Skipped:
         try:
             with self._source.open(found.name) as stream:  # an archive that is damaged here ends the import: it may be hostile
                 content = stream.read(_WHOLE_BYTES + 1)
@@ -116,16 +131,16 @@ class Reader:
                 raise full from error
             return Skipped(found.name, f"cannot be read ({error.strerror})")
 
-    def _small_taken(self, found: Found, content: bytes, tally: Tally) -> Taken | Skipped:
+    def _small_taken(self, found: Found, content: bytes, tally: Tally) -> _Read | Skipped:
         try:
-            checked, picture = images.check_and_open(io.BytesIO(content), duplicates.OPEN_PX, found.name)
+            checked, shade = images.check_and_shade(io.BytesIO(content), duplicates.OPEN_PX, found.name)
         except StudioError as error:
             return Skipped(found.name, error.problem)
         sha256 = hashlib.sha256(content).hexdigest()
         path = self._put(content, sha256, checked.suffix) if self._copy else str(self._source.path / found.name)
-        return self._taken(found, sha256, path, checked, tally, duplicates.fingerprint_of(duplicates.grey(picture)))
+        return self._taken(found, sha256, path, checked, tally, shade)
 
-    def _taken(self, found: Found, sha256: str, path: str, checked: Checked, tally: Tally, fingerprint: str) -> Taken:
+    def _taken(self, found: Found, sha256: str, path: str, checked: Checked, tally: Tally, shade: Image.Image) -> _Read:
         marks = found.marks
         if found.masks is not None and self._data.palette is not None:
             try:
@@ -133,20 +148,21 @@ class Reader:
             except StudioError as error:
                 tally.add("a mask cannot be used: its picture comes without labels", f"{found.name}: {error.problem}")
                 found = Found(found.name, found.label, found.split, found.group)
-        return Taken(found, sha256, path, checked.width, checked.height, placing.place(marks, found.size, checked, found.name, tally), fingerprint)
+        placed = placing.place(marks, found.size, checked, found.name, tally)
+        return _Read(partial(Taken, found, sha256, path, checked.width, checked.height, placed), duplicates.grey(shade))
 
     def _large(self, begun: bytes, stream: BinaryIO) -> tuple[str, Path | None]:
         """Read a picture block by block, through a file beside the others where it is copied; return its sha256 and that file."""
         beside = Path(self._incoming, f"large-{next(self._number)}") if self._copy else None
         return _pour(begun, stream, beside), beside
 
-    def _large_taken(self, found: Found, sha256: str, beside: Path | None, tally: Tally) -> Taken | Skipped:
+    def _large_taken(self, found: Found, sha256: str, beside: Path | None, tally: Tally) -> _Read | Skipped:
         try:
-            checked, picture = images.check_and_open(beside or self._source.path / found.name, duplicates.OPEN_PX, found.name)
+            checked, shade = images.check_and_shade(beside or self._source.path / found.name, duplicates.OPEN_PX, found.name)
         except StudioError as error:
             return Skipped(found.name, error.problem)
         path = self._moved(str(beside), sha256, checked.suffix) if beside is not None else str(self._source.path / found.name)
-        return self._taken(found, sha256, path, checked, tally, duplicates.fingerprint_of(duplicates.grey(picture)))
+        return self._taken(found, sha256, path, checked, tally, shade)
 
     def _place(self, sha256: str, suffix: str) -> str:
         folder = f"{self._folder.as_posix()}/{sha256[:2]}"

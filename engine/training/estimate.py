@@ -67,7 +67,7 @@ def estimate(
     task = TASKS[recipe.task]
     network, spec, origin = build.from_start(start, recipe, manifest["classes"], geometry.usual_aspect(manifest["items"]))
     counts = {name: sum(item["split"] == name for item in manifest["items"]) for name in ("train", "val", "test")}
-    data = cache.filling(manifest, asdict(spec))
+    data = cache.filling(manifest, asdict(spec), ahead=device.type != "cpu")
     trial = Trial(
         network,
         spec,

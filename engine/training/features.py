@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from engine import workspace
-from engine.data.cache import DecodedSet
+from engine.data.cache import FORM, DecodedSet
 from engine.events import Event, Progress
 from engine.models.build import ModelSpec, digest
 from engine.training.augment import normalised
@@ -111,7 +111,7 @@ class Extractor:
         """Name a shard by all that its features depend on."""
         spec = self.spec
         key = hashlib.sha256(
-            f"{self._weights} {spec.image_size} {spec.crop_share} {spec.interpolation} {spec.mean} {spec.std} {precision} {self.device.type}".encode()
+            f"{FORM} {self._weights} {spec.image_size} {spec.crop_share} {spec.interpolation} {spec.mean} {spec.std} {precision} {self.device.type}".encode()
         )
         if spec.fit != "crop":
             key.update(f"{spec.fit} {spec.input_hw} {getattr(self.backbone, 'shapes', '')}".encode())

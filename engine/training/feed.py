@@ -77,6 +77,7 @@ class Feed:
         self._rows = data.rows["train"]
         self._size = max(1, min(batch_size, len(self._rows)))
         self._layout, self._device = LAYOUTS[layout], device
+        self._memory = _Memory(crew.size) if device.type == "cpu" else None
         self._weights_N = None if recipe.class_balance == "none" else task.weights(targets, self._rows, len(spec.classes))
         self.steps = max(1, len(self._rows) // self._size)
         """Batches an epoch. Pictures that do not fill the last one wait for another epoch: which ones is chance."""
@@ -89,7 +90,7 @@ class Feed:
         return rng.permutation(count)
 
     def epoch(self, epoch: int, first: int) -> Iterator[Batch]:
-        """Yield the batches of an epoch, from number `first` on."""
+        """Yield the batches of an epoch, from number `first` on. On the CPU a batch's pictures hold until the next one is asked for."""
         order = self.order(epoch)
         wanted = 1 if self._device.type == "cpu" else _AHEAD + 1
         with ThreadPoolExecutor(1, "feed") as pool:
@@ -113,7 +114,7 @@ class Feed:
             drawn = variation.draw_whole(self._recipe, self._data.content_N2[self._rows[places]], self._data.aspect, *where)
         else:
             drawn = variation.draw(self._recipe, len(places), *where)
-        return _Pictures(self._data, self._spec, places, self._rows[places], drawn, self._layout, self._device)
+        return _Pictures(self._data, self._spec, places, self._rows[places], drawn, self._layout, self._device, self._memory)
 
     def _finished(self, coming: _Pictures, epoch: int, step: int) -> Batch:
         images, places = coming.taken(self._crew), coming.places
@@ -129,6 +130,20 @@ class Feed:
         return Batch(images, targets, weights)
 
 
+class _Memory:
+    """Where the batches of a feed are made on the CPU, one after another: memory that was just used is in the processor's cache, fresh memory is not."""
+
+    def __init__(self, members: int) -> None:
+        self.scratches = [augment.Scratch() for _ in range(members)]
+        self._batch = torch.empty(0)
+
+    def batch(self, shape: tuple[int, ...], layout: torch.memory_format) -> Tensor:
+        """Return the memory of a batch of that shape."""
+        if self._batch.shape != shape or not self._batch.is_contiguous(memory_format=layout):
+            self._batch = torch.empty(shape, memory_format=layout)
+        return self._batch
+
+
 class _Pictures:
     """The pictures of one batch on their way: a few at a time, so that four of them and their floats stay in the processor's cache.
 
@@ -137,14 +152,23 @@ class _Pictures:
     """
 
     def __init__(
-        self, data: DecodedSet, spec: ModelSpec, places: NDArray[Any], rows: NDArray[Any], drawn: Variation, layout: torch.memory_format, device: torch.device
+        self,
+        data: DecodedSet,
+        spec: ModelSpec,
+        places: NDArray[Any],
+        rows: NDArray[Any],
+        drawn: Variation,
+        layout: torch.memory_format,
+        device: torch.device,
+        memory: _Memory | None,
     ) -> None:
         self.places, self.rows, self.wanted = places, rows, True
         self.drawn = drawn
         self._data, self._spec, self._device = data, spec, device
         count = len(rows)
-        if device.type == "cpu":
-            self._out = torch.empty((count, 3, *spec.input_hw), memory_format=layout)
+        self._memory = memory
+        if memory is not None:
+            self._out = memory.batch((count, 3, *spec.input_hw), layout)
         else:
             self._out = torch.empty((count, *data.images_NHWC.shape[1:]), dtype=torch.uint8, pin_memory=device.type == "cuda")
         self._done = [False] * -(-count // _AT_ONCE)
@@ -152,14 +176,17 @@ class _Pictures:
 
     def fill(self, first: int = 0, every: int = 1) -> None:
         """Fill what is not filled yet, of every so many of its groups."""
-        for number in range(first, len(self._done), every):
+        mine = range(first, len(self._done), every)
+        self._data.wait(np.concatenate([self.rows[number * _AT_ONCE : (number + 1) * _AT_ONCE] for number in mine] or [self.rows[:0]]))
+        for number in mine:
             if not self.wanted:
                 return
             if not self._done[number]:
                 some = slice(number * _AT_ONCE, (number + 1) * _AT_ONCE)
-                self._data.wait(self.rows[some])
                 pictures_BSS3 = torch.from_numpy(np.take(self._data.images_NHWC, self.rows[some], axis=0))
-                self._out[some] = augment.varied(pictures_BSS3, self.drawn.part(some), self._spec) if self._device.type == "cpu" else pictures_BSS3
+                if self._memory is not None:
+                    pictures_BSS3 = augment.varied(pictures_BSS3, self.drawn.part(some), self._spec, self._memory.scratches[first])
+                self._out[some] = pictures_BSS3
                 self._done[number] = True
 
     def taken(self, crew: Crew) -> Tensor:

@@ -144,7 +144,7 @@ class _Session:
         self.crew = Crew(size_for(threads, BATCH) if self.device.type == "cpu" else 1, threads)
         self.network, self.spec, self.origin = build.from_start(start, recipe, manifest["classes"], geometry.usual_aspect(manifest["items"]))
         self.targets = self.task.targets(manifest, self.spec)
-        self.data = cache.filling(manifest, asdict(self.spec))
+        self.data = cache.filling(manifest, asdict(self.spec), ahead=self.device.type != "cpu")
         self.trial = Trial(
             self.network,
             self.spec,

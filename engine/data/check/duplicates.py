@@ -9,6 +9,7 @@ there a pair should be confirmed by what it looks like (`alike`).
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import lru_cache
 from itertools import combinations, product
 from pathlib import Path
 
@@ -18,7 +19,20 @@ from PIL import Image
 
 from engine.data import images
 
-__all__ = ["FLAT", "GREY_PX", "OPEN_PX", "alike", "fingerprint", "fingerprint_of", "grey", "groups_of", "near_groups", "near_pairs", "same_look"]
+__all__ = [
+    "FLAT",
+    "GREY_PX",
+    "OPEN_PX",
+    "alike",
+    "fingerprint",
+    "fingerprint_of",
+    "fingerprints_of",
+    "grey",
+    "groups_of",
+    "near_groups",
+    "near_pairs",
+    "same_look",
+]
 
 FLAT = "0" * 16
 """The fingerprint of a picture of one colour: it looks like every other such picture, which says nothing."""
@@ -26,7 +40,10 @@ FLAT = "0" * 16
 GREY_PX = 32
 
 OPEN_PX = 128
-"""What pictures are opened for (see `images.open_rgb`): the same for all, so that a file has one fingerprint, and enough to see blur."""
+"""What pictures are opened for (see `images.check_and_shade`): the same for all, so that a file has one fingerprint, and enough to see blur."""
+
+_REDUCED_FROM = 2 * 3 * GREY_PX
+"""From this side on, in pixels, Pillow averages whole pixels before it filters, which is fast."""
 
 _SAFE_BITS = 4
 _BITS, _BANDS = 64, 4
@@ -51,18 +68,37 @@ def _waves(side: int, count: int) -> NDArray[np.float64]:
 _WAVES_8S = _waves(GREY_PX, 8)
 
 
+@lru_cache(maxsize=512)
+def _lanczos(side: int) -> NDArray[np.float32]:
+    """Return the matrix [GREY_PX, side] that resizes by Pillow's antialiased Lanczos filter."""
+    scale = side / GREY_PX
+    wide = max(1.0, scale)
+    apart_SN = (np.arange(side)[None, :] + 0.5 - (np.arange(GREY_PX)[:, None] + 0.5) * scale) / wide
+    weights_SN = np.where(np.abs(apart_SN) < 3, np.sinc(apart_SN) * np.sinc(apart_SN / 3), 0.0)
+    return (weights_SN / weights_SN.sum(1, keepdims=True)).astype(np.float32)
+
+
 def grey(picture: Image.Image) -> NDArray[np.uint8]:
     """Return a picture as GREY_PX x GREY_PX grey values, whatever its shape."""
-    return np.asarray(picture.convert("L").resize((GREY_PX, GREY_PX), Image.Resampling.LANCZOS, reducing_gap=3.0))
+    shade = picture if picture.mode == "L" else picture.convert("L")
+    if not GREY_PX <= shade.height <= shade.width < _REDUCED_FROM:
+        return np.asarray(shade.resize((GREY_PX, GREY_PX), Image.Resampling.LANCZOS, reducing_gap=3.0))
+    # the same by two products of matrices, rounded in between as Pillow does, in half the time: twenty thousand small pictures are not rare
+    narrow_HS = np.rint(np.asarray(shade, np.float32) @ _lanczos(shade.width).T).clip(0, 255)
+    return np.rint(_lanczos(shade.height) @ narrow_HS).clip(0, 255).astype(np.uint8)
 
 
 def fingerprint_of(grey_SS: NDArray[np.uint8]) -> str:
     """Return the perceptual hash of what `grey` gave: 64 bits as 16 hexadecimal digits."""
-    if float(grey_SS.std()) < _FLATTEST:
-        return FLAT
-    low_64 = (_WAVES_8S @ grey_SS.astype(np.float64) @ _WAVES_8S.T).ravel()
-    bits = low_64 > np.median(low_64[1:])  # the first is the brightness
-    return f"{int.from_bytes(np.packbits(bits).tobytes(), 'big'):016x}"
+    return fingerprints_of(grey_SS[None])[0]
+
+
+def fingerprints_of(greys_NSS: NDArray[np.uint8]) -> list[str]:
+    """Do what `fingerprint_of` does for many pictures at once, in a fifth of the time."""
+    flat_N = greys_NSS.reshape(len(greys_NSS), -1).std(1) < _FLATTEST
+    low_N64 = (_WAVES_8S @ greys_NSS.astype(np.float64) @ _WAVES_8S.T).reshape(len(greys_NSS), -1)
+    bits_N64 = low_N64 > np.median(low_N64[:, 1:], axis=1, keepdims=True)  # the first is the brightness
+    return [FLAT if flat else bits.tobytes().hex() for flat, bits in zip(flat_N, np.packbits(bits_N64, axis=1), strict=True)]
 
 
 def fingerprint(path: Path) -> str:
@@ -71,7 +107,7 @@ def fingerprint(path: Path) -> str:
     Raises:
         StudioError: if it is gone, damaged or no picture.
     """
-    return fingerprint_of(grey(images.open_rgb(path, OPEN_PX)))
+    return fingerprint_of(grey(images.check_and_shade(path, OPEN_PX)[1]))
 
 
 def same_look(one_SS: NDArray[np.uint8], other_SS: NDArray[np.uint8]) -> bool:
@@ -89,7 +125,7 @@ def alike(one: Path, other: Path) -> bool:
     Raises:
         StudioError: if one is gone, damaged or no picture.
     """
-    return same_look(grey(images.open_rgb(one, OPEN_PX)), grey(images.open_rgb(other, OPEN_PX)))
+    return same_look(*(grey(images.check_and_shade(path, OPEN_PX)[1]) for path in (one, other)))
 
 
 def near_pairs(fingerprints: Mapping[int, str], most_bits: int = 10) -> list[tuple[int, int]]:

@@ -67,10 +67,11 @@ class _Seen:
 
 
 def _measured(picture: Image.Image) -> Look:
+    """Look at a picture in grey."""
     small_SS = duplicates.grey(picture)
     share = min(1.0, _SIDE_PX / min(picture.size))
     size = max(3, round(picture.width * share)), max(3, round(picture.height * share))
-    grey_HW = np.asarray(picture.convert("L").resize(size, Image.Resampling.BOX, reducing_gap=2.0), np.float32)
+    grey_HW = np.asarray(picture.resize(size, Image.Resampling.BOX, reducing_gap=2.0), np.float32)
     inner_HW = grey_HW[1:-1, 1:-1]
     laplace_HW = 4 * inner_HW - grey_HW[:-2, 1:-1] - grey_HW[2:, 1:-1] - grey_HW[1:-1, :-2] - grey_HW[1:-1, 2:]
     sharpness = np.log10(float(laplace_HW.var()) / (float(grey_HW.var()) + 1.0) + 1e-6)
@@ -93,7 +94,7 @@ def _look(picture: Picture, known: _Seen | None) -> _Seen | str:
         if known is not None and (known.size, known.mtime_ns) == (found.st_size, found.st_mtime_ns):
             return known
         changed = _sha256(picture.path) != picture.sha256
-        look = _measured(images.open_rgb(picture.path, duplicates.OPEN_PX, "the file"))
+        look = _measured(images.check_and_shade(picture.path, duplicates.OPEN_PX, "the file")[1])
     except FileNotFoundError:
         return "the file is gone"
     except OSError as error:

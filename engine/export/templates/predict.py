@@ -45,7 +45,7 @@ class Model:
         side, size = min(picture.size), self.preprocessing["image_size"]
         left, top = (picture.width - side) // 2, (picture.height - side) // 2
         interpolation = Image.Resampling[self.preprocessing["interpolation"].upper()]
-        square = picture.resize((self.short, self.short), interpolation, box=(left, top, left + side, top + side))
+        square = picture.crop((left, top, left + side, top + side)).resize((self.short, self.short), interpolation)
         edge = (self.short - size) // 2
         return np.asarray(square, np.float32)[edge : edge + size, edge : edge + size].transpose(2, 0, 1)
 

@@ -8,13 +8,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from engine import workspace
-from engine.data import cache, images, importing, items, versions
+from engine.data import cache, decoding, images, importing, items, versions
 from engine.data.projects import Project
 from engine.errors import StudioError
 
 PREPROCESSING = {"image_size": 28, "crop_share": 0.875, "interpolation": "bilinear", "mean": [0.5] * 3, "std": [0.5] * 3}
+
+
+def _turned(how: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = how
+    return exif
 
 
 @pytest.fixture
@@ -23,7 +30,7 @@ def manifest(project: Project, folder: Path) -> dict[str, Any]:
     return versions.freeze(project.id)
 
 
-def test_evaluation_sees_exactly_what_for_model_gives(manifest: dict[str, Any]) -> None:
+def test_evaluation_sees_what_for_model_gives(manifest: dict[str, Any]) -> None:
     with cache.decoded(manifest, PREPROCESSING) as found:
         assert found.complete
         assert found.store_px == 32
@@ -36,6 +43,42 @@ def test_evaluation_sees_exactly_what_for_model_gives(manifest: dict[str, Any]) 
             assert found.labels_N[row] == entry["label"]
         assert sorted(np.concatenate(list(found.rows.values())).tolist()) == list(range(20))
         assert {manifest["items"][row]["split"] for row in found.rows["train"]} == {"train"}
+
+
+@pytest.mark.parametrize("change", [{}, {"interpolation": "bicubic"}, {"fit": "whole", "height": 64, "width": 96}, {"image_size": 224, "crop_share": 1.0}])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("plain.jpg", {}), ("turned.jpg", {"exif": _turned(6)}), ("grey.jpg", {}), ("large.jpg", {}), ("clear.png", {}), ("small.png", {}), ("two.jpg", {})],
+)
+def test_decoding_differs_from_pillow_by_next_to_nothing(tmp_path: Path, name: str, options: dict[str, Any], change: dict[str, Any]) -> None:
+    size = {"large.jpg": (900, 700), "small.png": (20, 31)}.get(name, (201, 150))
+    mode = {"grey.jpg": "L", "clear.png": "RGBA", "two.jpg": "CMYK"}.get(name, "RGB")
+    smooth = Image.effect_noise((size[0] // 8 + 1, size[1] // 8 + 1), 120).resize(size, Image.Resampling.BICUBIC)
+    Image.merge("RGB", (smooth, smooth.transpose(Image.Transpose.FLIP_LEFT_RIGHT), smooth.rotate(180))).convert(mode).save(tmp_path / name, **options)
+    content, form = (tmp_path / name).read_bytes(), {**PREPROCESSING, **change}
+    by_pillow = images.stored(images.opened(tmp_path / name, form), form)
+    difference = np.abs(decoding.stored(content, form, name).astype(int) - by_pillow)
+    assert by_pillow.std() > 20
+    assert difference.max() <= 2
+    assert difference.mean() < 0.05
+
+
+@pytest.mark.parametrize("cut", [0.3, 0.9])
+def test_decoding_says_of_a_jpeg_that_is_cut_short_what_pillow_says(tmp_path: Path, cut: float) -> None:
+    Image.effect_noise((200, 150), 90).convert("RGB").save(tmp_path / "whole.jpg")
+    content = (tmp_path / "whole.jpg").read_bytes()
+    with pytest.raises(StudioError, match=r"x\.jpg is damaged or cut short"):
+        decoding.stored(content[: int(len(content) * cut)], PREPROCESSING, "x.jpg")
+
+
+def test_without_decoding_ahead_only_what_is_waited_for_is_decoded(manifest: dict[str, Any]) -> None:
+    with cache.filling(manifest, PREPROCESSING, threads=2, ahead=False) as found:
+        assert found.done == 0
+        found.wait([3, 4, 3])
+        assert found.done == 2
+        found.wait()
+        assert found.complete
+    assert len(list(workspace.cache("decoded").glob("*.json"))) == 1
 
 
 def test_decoded_once(manifest: dict[str, Any]) -> None:

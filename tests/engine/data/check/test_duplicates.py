@@ -16,7 +16,7 @@ from PIL import Image, ImageEnhance, ImageFilter
 
 from engine.data import samples
 from engine.data.check import duplicates
-from engine.data.check.duplicates import FLAT, alike, fingerprint, fingerprint_of, grey, groups_of, near_groups, near_pairs
+from engine.data.check.duplicates import FLAT, alike, fingerprint, fingerprint_of, fingerprints_of, grey, groups_of, near_groups, near_pairs
 from engine.errors import StudioError
 
 
@@ -48,6 +48,19 @@ def _jpeg(picture: Image.Image) -> Image.Image:
 def test_copies_keep_their_fingerprint(photos: list[Image.Image], copied: Callable[[Image.Image], Image.Image], most: int) -> None:
     for photo in photos:
         assert bits(fingerprint_of(grey(photo)), fingerprint_of(grey(copied(photo)))) <= most
+
+
+@pytest.mark.parametrize("size", [(32, 32), (96, 96), (191, 50), (50, 191), (33, 190), (640, 480), (1, 1), (5, 150)])
+def test_the_small_grey_form_is_what_pillow_makes(size: tuple[int, int]) -> None:
+    noise = Image.effect_noise(size, 150)
+    by_pillow = np.asarray(noise.resize((32, 32), Image.Resampling.LANCZOS, reducing_gap=3.0)).astype(int)
+    assert np.abs(grey(noise) - by_pillow).max() <= 1
+
+
+def test_fingerprints_of_many_are_those_of_each(photos: list[Image.Image]) -> None:
+    greys = [grey(photo) for photo in photos] + [np.full((32, 32), 7, np.uint8)]
+    assert fingerprints_of(np.stack(greys)) == [fingerprint_of(one) for one in greys]
+    assert fingerprint_of(greys[-1]) == FLAT
 
 
 def test_different_photographs_do_not_come_near(photos: list[Image.Image]) -> None:
