@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +54,7 @@ class ModelSpec:
         head: the new last layers of a pooled network, or a dense one's architecture.
         fit: 'crop' cuts the centre of the central square; 'whole' shows the whole picture, with a margin to the right or below.
         height, width: of the network's input where that is no square of image_size a side; image_size is then the longer one.
+        options: of a dense one's architecture, where they are not its own.
     """
 
     backbone: str
@@ -70,6 +71,7 @@ class ModelSpec:
     fit: str = "crop"
     height: int = 0
     width: int = 0
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Return it as one line of JSON."""
@@ -158,7 +160,7 @@ def build(spec: ModelSpec, *, pretrained: bool = False, seed: int = 0) -> Networ
     if TASKS[spec.task].family == "dense":
         from engine.models import dense
 
-        return dense.build(spec.head, spec.backbone, len(spec.classes), spec.input_hw, pretrained=pretrained, seed=seed, drop_path=spec.drop_path)
+        return dense.build(spec.head, spec.backbone, len(spec.classes), spec.input_hw, spec.options, pretrained=pretrained, seed=seed, drop_path=spec.drop_path)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         backbone = _imported(spec.backbone) if spec.backbone.startswith(_IMPORTED) else _timm(spec.backbone, spec.image_size, spec.drop_path)
@@ -251,6 +253,7 @@ def from_start(start: Start, recipe: Recipe, classes: Sequence[str], aspect: flo
         dropout=recipe.dropout,
         drop_path=recipe.drop_path,
         task=recipe.task,
+        options=_options(start.head, recipe),
     )
     return build(spec, pretrained=True, seed=recipe.seed), spec, "pretrained" if weights.find(row.name) else "scratch"
 
@@ -267,12 +270,22 @@ def _input(head: str, recipe: Recipe, row: Backbone, aspect: float) -> dict[str,
     return {"image_size": max(height, width), "fit": "whole", "height": height, "width": width}
 
 
+def _options(head: str, recipe: Recipe) -> dict[str, Any]:
+    """Return what the user set about the architecture."""
+    if TASKS[recipe.task].family == "pooled":
+        return {}
+    from engine.models import dense
+    from engine.models.dense.options import options_of
+
+    return options_of(dense.architecture(head), recipe.model_dump())
+
+
 def _from_onnx(start: Start, recipe: Recipe, classes: tuple[str, ...]) -> tuple[Network, ModelSpec, str]:
     """Import the user's own ONNX file, cut its old head off, and put a new one on."""
     from engine.models.own_onnx.start import settings_of
 
     told = settings_of(start.file, recipe.cut, recipe.image_size)
-    spec = ModelSpec(head=start.head or "linear", classes=classes, dropout=recipe.dropout, task=recipe.task, **told)
+    spec = ModelSpec(head=start.head or "linear", classes=classes, dropout=recipe.dropout, task=recipe.task, options=_options(start.head, recipe), **told)
     if TASKS[recipe.task].fit == "whole":
         side = max(32, spec.image_size // 32 * 32)
         spec = replace(spec, fit="whole", image_size=side, height=side, width=side)

@@ -117,6 +117,7 @@ class Trial:
             torch.__version__,
             recipe.precision,
             recipe.layout,
+            *(sorted(spec.options.items()) if spec.options else ()),
             *more,
         )
         return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:32]

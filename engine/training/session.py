@@ -198,6 +198,7 @@ class _Session:
             solved=head.is_solved(network.head),
             blends=self.task.blends,
             pooled=self.task.family == "pooled",
+            head=self.spec.head,
             drops_paths=any(getattr(module, "drop_prob", 0) for module in network.backbone.modules()),
         )
         for text in ignored(self.recipe, met):

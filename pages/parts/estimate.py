@@ -10,6 +10,7 @@ import streamlit as st
 from engine import runs
 from engine.data import projects
 from engine.data.projects import Project
+from engine.models.dense.options import SETTINGS as ARCHITECTURE
 from engine.recipe import Recipe
 from pages.parts.jobs import Outcome, drop_job, job_for, newest_jobs, outcome
 from pages.parts.wording import duration, megabytes
@@ -35,6 +36,7 @@ _COUNTS = (
     "cutmix",
     "ema",
     "optimizer",
+    *ARCHITECTURE,
 )
 """Settings that change how long training takes or what fits; the others don't make a new dry run."""
 
