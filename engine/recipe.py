@@ -97,10 +97,11 @@ class Recipe(BaseModel):
     epochs: int = setting(
         8,
         title="Epochs",
-        help="How many times fine-tuning goes over all the training pictures. More takes longer and helps less and less.",
+        help="How many times fine-tuning goes over all the training pictures. More takes longer and helps less and less. "
+        "0 lets the dry run choose by how many pictures there are.",
         group="learning",
         level="basic",
-        ge=1,
+        ge=0,
         le=1000,
         unit="passes",
     )
@@ -452,9 +453,9 @@ PRESETS: dict[str, Preset] = {
 
 _USUAL: dict[str, dict[str, dict[str, Any]]] = {
     task: {
-        "": {"start": start, "rotate_degrees": 0.0, "lr_backbone": 3e-4, "weight_decay": 0.05, "ema": 0.995, "epochs": 30, **more},
+        "": {"start": start, "rotate_degrees": 0.0, "lr_backbone": 3e-4, "weight_decay": 0.05, "ema": 0.995, "epochs": 0, **more},
         "quick": {"ema": 0.0},
-        "best": {"epochs": 80, "mixup": 0.0, "erase": 0.0, "patience": 25, "ema": 0.998, **best},
+        "best": {"epochs": 0, "mixup": 0.0, "erase": 0.0, "patience": 25, "ema": 0.998, **best},
     }
     for task, start, more, best in (
         ("object-detection", "fcos/efficientnet_lite0", {}, {"mosaic": 0.3}),

@@ -13,7 +13,7 @@ from engine.data.projects import Project
 from engine.models.dense.options import SETTINGS as ARCHITECTURE
 from engine.recipe import Recipe
 from pages.parts.jobs import Outcome, drop_job, job_for, newest_jobs, outcome
-from pages.parts.wording import duration, megabytes
+from pages.parts.wording import amount, duration, megabytes
 
 __all__ = ["PURPOSE", "estimate_panel", "estimate_state", "stop_estimates"]
 
@@ -85,6 +85,9 @@ def estimate_panel(now: Outcome | None) -> None:
             st.rerun()
     else:
         st.caption(":material/check: Measured on this machine with your settings.")
+        if result.get("epochs"):
+            words = f"{amount(result['epochs'], 'pass', 'passes')} over your {amount(result['pictures'], 'training picture')}"
+            st.caption(f":material/auto_awesome: {words}: the fewer pictures, the more often each is seen.")
     _table(result.get("table") or [])
 
 

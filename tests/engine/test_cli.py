@@ -198,7 +198,7 @@ def test_mistakes_are_sentences_and_exit_2(home: Path, capsys: pytest.CaptureFix
     [
         (["--set", "epoch=3"], "'epochs'"),
         (["--set", "epochs"], "has no value"),
-        (["--set", "epochs=0"], "from 1 to 1000"),
+        (["--set", "epochs=-1"], "from 0 to 1000"),
         (["--start", "efficientnet_lit0"], "efficientnet_lite0"),
         (["--start", "run:nobody"], "there is no run 'nobody'"),
     ],
