@@ -21,6 +21,8 @@ from engine.errors import StudioError
 from engine.export.onnx_file import export_onnx
 from engine.models import build, catalogue
 from engine.models.build import ModelSpec
+from engine.models.published import PREFIX, find
+from engine.recipe import recipe_from
 from engine.runs import Run, read_report
 
 __all__ = ["export_best", "export_ready", "export_run", "origin_of", "parity_path", "pictures_of", "ready_path"]
@@ -102,6 +104,8 @@ def export_ready(key: str) -> Path:
         StudioError: if the catalogue has no such model, or its package is not installed.
     """
     start = catalogue.resolve(f"ready/{key}")
+    if start.backbone.startswith(PREFIX):
+        return _export_published(start, ready_path(key), parity_path(key))
     entry = next(row for row in catalogue.optimized("image-classification") if row.key == key)
     out = ready_path(key)
     if out.exists():
@@ -121,6 +125,16 @@ def export_ready(key: str) -> Path:
     origin = {"starting_point": start.origin, "licence": start.licence, "version_id": "", "run_id": ""}
     parity = export_onnx(build.ready(spec, weights), spec, out, origin=origin, pictures=_views(_packaged_pictures(), spec))
     workspace.write_json(parity_path(key), parity)
+    return out
+
+
+def _export_published(start: catalogue.Start, out: Path, parity_file: Path) -> Path:
+    """Write a finished model of the hub as it is, with its own classes."""
+    if not out.exists():
+        network, spec, _ = build.from_published(start.backbone, (), recipe_from({"task": find(start.backbone).task}))
+        origin = {"starting_point": start.origin, "licence": start.licence, "version_id": "", "run_id": ""}
+        parity = export_onnx(network.eval(), spec, out, origin=origin, pictures=_views(_packaged_pictures(), spec))
+        workspace.write_json(parity_file, parity)
     return out
 
 

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from engine import runs, workspace
 from engine.data import geometry
 from engine.errors import StudioError
+from engine.models.published import PREFIX
 from engine.recipe import Recipe
 from engine.tasks import TASKS
 from engine.tasks.heads import HEADS
@@ -32,7 +33,7 @@ from engine.tasks.heads import HEADS
 if TYPE_CHECKING:
     from engine.models.catalogue import Backbone, Start
 
-__all__ = ["ModelSpec", "Network", "build", "digest", "from_checkpoint", "from_start", "read_weights", "ready", "save"]
+__all__ = ["ModelSpec", "Network", "build", "digest", "from_checkpoint", "from_published", "from_start", "read_weights", "ready", "save"]
 
 ARCHITECTURES = {f"efficientnet_lite{i}": f"tf_efficientnet_lite{i}" for i in range(3)}
 """Catalogue name -> timm's, where they differ: the packaged weights are TensorFlow's, with its 'same' padding."""
@@ -238,6 +239,8 @@ def from_start(start: Start, recipe: Recipe, classes: Sequence[str], aspect: flo
         return _from_onnx(start, recipe, tuple(classes))
     if start.run_id:
         return _from_run(start, recipe, tuple(classes))
+    if start.backbone.startswith(PREFIX):
+        return from_published(start.backbone, tuple(classes), recipe, aspect)
     from engine.models import catalogue, weights
 
     row = catalogue.backbone(start.backbone)
@@ -278,6 +281,38 @@ def _options(head: str, recipe: Recipe) -> dict[str, Any]:
     from engine.models.dense.options import options_of
 
     return options_of(dense.architecture(head), recipe.model_dump())
+
+
+def from_published(name: str, classes: tuple[str, ...], recipe: Recipe, aspect: float = 1.0) -> tuple[Network, ModelSpec, str]:
+    """Build a finished model that was fetched, for the user's classes; no classes are its own.
+
+    Raises:
+        StudioError: if it is not here, or damaged.
+    """
+    from engine.models import published
+    from engine.models.dense import architecture, finished
+
+    row = published.find(name)
+    if not row.here:
+        raise StudioError(f"'{row.title}' is not on this computer yet", f"Download it on the Start page, or with: python -m engine download ready/{row.key}")
+    labels, step = classes or finished.names_of(row.folder), architecture(row.architecture).size_step
+    height, width = geometry.frame_of(recipe.image_size or row.image_size, aspect, step)
+    spec = ModelSpec(
+        backbone=f"{PREFIX}{row.key}",
+        head=row.architecture,
+        classes=labels,
+        image_size=max(height, width),
+        mean=row.mean,
+        std=row.std,
+        interpolation="bilinear",
+        crop_share=1.0,
+        task=row.task,
+        fit="whole",
+        height=height,
+        width=width,
+        options={"config": finished.config_of(row.folder)},
+    )
+    return finished.load(row.folder, labels, seed=recipe.seed), spec, "pretrained"
 
 
 def _from_onnx(start: Start, recipe: Recipe, classes: tuple[str, ...]) -> tuple[Network, ModelSpec, str]:
