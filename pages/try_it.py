@@ -66,7 +66,7 @@ def _models(project: Project | None) -> dict[str, Model]:
     """Return what can be asked, the run in the link first, then newest first, then the ready-made ones."""
     found = [of_run(run) for run in finished_runs(project.id)] if project else []
     task = project.task if project else "image-classification"
-    found += [of_ready(row) for row in (*catalogue.optimized(task), *(row for row in list_published(task) if row.here))]
+    found += [of_ready(row) for row in catalogue.optimized(task)] + [of_ready(row) for row in list_published(task) if row.here]
     return {model.key: model for model in found}
 
 

@@ -312,7 +312,8 @@ def from_published(name: str, classes: tuple[str, ...], recipe: Recipe, aspect: 
         width=width,
         options={"config": finished.config_of(row.folder)},
     )
-    return finished.load(row.folder, labels, seed=recipe.seed), spec, "pretrained"
+    network: Any = finished.load(row.folder, labels, seed=recipe.seed)
+    return network, spec, "pretrained"
 
 
 def _from_onnx(start: Start, recipe: Recipe, classes: tuple[str, ...]) -> tuple[Network, ModelSpec, str]:

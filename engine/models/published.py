@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from engine import workspace
 from engine.errors import StudioError
@@ -89,8 +89,8 @@ class Published:
 
 @cache
 def _rows() -> dict[str, Published]:
-    entries = json.loads(_CATALOG.read_bytes())
-    found = {entry["key"]: Published(**{key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}) for entry in entries}
+    entries: list[dict[str, Any]] = json.loads(_CATALOG.read_bytes())
+    found = {entry["key"]: Published(**{**entry, "mean": tuple(entry["mean"]), "std": tuple(entry["std"])}) for entry in entries}
     assert len(found) == len(entries), "a finished model is in the catalogue twice"
     return found
 

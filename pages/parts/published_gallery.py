@@ -67,7 +67,7 @@ def _fetch(row: Published, job: Run | None) -> None:
     if job is not None and outcome(job).active:
         st.button("Downloading…", key=f"fetch-{row.key}", icon=":material/downloading:", width="stretch", disabled=True)
         return
-    accepted = row.accepted or st.checkbox(f"I accept its licence ({plain(row.licence)})", key=f"accept-{row.key}")
+    accepted = row.accepted or st.checkbox(f"I accept its licence ({row.licence})", key=f"accept-{row.key}")
     label = f"Download, about {megabytes(row.megabytes)}"
     if st.button(label, key=f"fetch-{row.key}", icon=":material/download:", width="stretch", disabled=not accepted):
         published.accept(row.key)
