@@ -21,7 +21,8 @@ def starts_options(parser: argparse.ArgumentParser) -> None:
 
 def starts(given: argparse.Namespace) -> Answer:
     """List backbones, heads and ready models."""
-    from engine.models import catalogue, published
+    from engine.models import catalogue, published, tops
+    from engine.models.dense.table import ARCHITECTURES
     from engine.tasks import TASKS
 
     if given.task not in TASKS:
@@ -46,7 +47,8 @@ def starts(given: argparse.Namespace) -> Answer:
         {"start": f"ready/{entry.key}", "title": entry.title, "backbone": entry.backbone, "licence": entry.licence} for entry in catalogue.optimized(given.task)
     ]
     ready += [{"start": f"ready/{row.key}", "title": row.title, "backbone": row.hub, "licence": row.licence} for row in published.list_published(given.task)]
-    heads = [{"head": head.key, "title": head.title} for head in catalogue.HEADS]
+    titles = {head.key: head.title for head in catalogue.HEADS} | {row.name: row.title for row in ARCHITECTURES.values()}
+    heads = [{"head": name, "title": titles[name]} for name in tops.of(given.task)]
     value = {"task": given.task, "backbones": rows, "found": len(backbones), "heads": heads, "ready": ready}
     columns = ("start", "title", "params_m", "image_size", "accuracy", "weights", "licence")
     text = table(columns, [[row[column] if row[column] is not None else "-" for column in columns] for row in rows])

@@ -137,7 +137,10 @@ def download_published(
     """
     row = published.find(key)
     if not row.accepted:
-        raise StudioError(f"the licence of '{row.title}' ({row.licence}, {row.licence_source}) was not accepted", "Accept it first: the Start page asks once.")
+        raise StudioError(
+            f"the licence of '{row.title}' ({row.licence}, {row.licence_source}) was not accepted",
+            "Accept it first: the Start page asks once; in a shell, add --accept-licence.",
+        )
     with _alone(row.key):
         for name in published.FILES:
             target = row.folder / name

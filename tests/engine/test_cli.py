@@ -168,6 +168,9 @@ def test_starts_lists_the_catalogue(here) -> None:
     assert "efficientnet_lite0" in [row["start"] for row in found["backbones"]]
     assert found["ready"]
     assert "efficientnet_lite0" in here("starts", "efficientnet lite").out
+    drawn = here("starts", "efficientnet lite", "--task", "object-detection", "--json").json
+    assert drawn["heads"][0] == {"head": "fcos", "title": "FCOS"}
+    assert [row["start"] for row in drawn["ready"]] == ["ready/coco_rtdetr_v2_s", "ready/coco_rtdetr_v2_l"]
 
 
 @pytest.mark.parametrize(
