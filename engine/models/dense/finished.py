@@ -35,7 +35,7 @@ _TELLING_APART = ("class_embed", "enc_score_head")
 """Layers that tell classes apart: new where the classes are others, though they be as many."""
 
 
-class Maps(nn.Module):
+class _Maps(nn.Module):
     """The published backbone: pictures -> maps, the finest first."""
 
     def __init__(self, encoder: nn.Module, strides: Sequence[int]) -> None:
@@ -48,7 +48,7 @@ class Maps(nn.Module):
         return tuple(found for found, _ in self.encoder(images_BCHW, everywhere_BHW))
 
 
-class Published(Queries):
+class _Published(Queries):
     """The rest of it: encoder, queries and decoder, fed with the backbone's maps."""
 
     def __init__(self, net: Any, strides: Sequence[int]) -> None:
@@ -87,8 +87,8 @@ def _config(folder: Path) -> Any:
 
 def _network(net: Any) -> Network:
     strides = tuple(net.config.feat_strides)
-    maps = Maps(net.model.backbone, strides)
-    return Network(architecture(FAMILIES[net.config.model_type]), maps, Published(net, strides), max(strides))
+    maps = _Maps(net.model.backbone, strides)
+    return Network(architecture(FAMILIES[net.config.model_type]), maps, _Published(net, strides), max(strides))
 
 
 def build(config: Mapping[str, Any], classes: int, *, seed: int = 0) -> Network:
