@@ -139,10 +139,12 @@ def export_data(job: Work) -> LastWord:
 
 
 def download(job: Work) -> LastWord:
-    """Fetch a backbone's weights."""
+    """Fetch a backbone's weights, or a finished model ('ready/KEY')."""
     from engine.models import weights
 
-    path = weights.download(job.request["backbone"], report=job.progress, should_stop=job.should_stop)
+    name = job.request["backbone"]
+    fetch = weights.download_published if name.startswith("ready/") else weights.download
+    path = fetch(name, report=job.progress, should_stop=job.should_stop)
     return job.finished({"file": str(path)}) if path else job.left()
 
 

@@ -97,10 +97,11 @@ class Recipe(BaseModel):
     epochs: int = setting(
         8,
         title="Epochs",
-        help="How many times fine-tuning goes over all the training pictures. More takes longer and helps less and less.",
+        help="How many times fine-tuning goes over all the training pictures. More takes longer and helps less and less. "
+        "0 lets the dry run choose by how many pictures there are.",
         group="learning",
         level="basic",
-        ge=1,
+        ge=0,
         le=1000,
         unit="passes",
     )
@@ -160,6 +161,78 @@ class Recipe(BaseModel):
         ge=0.0,
         le=0.9,
         step=0.05,
+    )
+
+    head_width: int = setting(
+        0,
+        title="Width of the head",
+        help="Channels in the layers that find or outline things. 0 takes what suits few pictures; papers use 256. Wider sees more, is slower and wants more "
+        "pictures.",
+        group="model",
+        tasks=DRAWN,
+        ge=0,
+        le=768,
+        step=32,
+        unit="channels",
+    )
+    head_layers: int = setting(
+        0,
+        title="Layers of the head",
+        help="Layers that decide what is where: in each branch of a convolutional head, or in the decoder of a transformer. 0 takes the architecture's own.",
+        group="model",
+        tasks=DRAWN,
+        ge=0,
+        le=10,
+        unit="layers",
+    )
+    head_light: Literal["auto", "on", "off"] = setting(
+        "auto",
+        title="Light head",
+        help="Depthwise layers in the head: faster on small devices, a little weaker. Auto takes the architecture's own.",
+        group="model",
+        tasks=("object-detection",),
+    )
+    anchor_size: int = setting(
+        0,
+        title="Smallest anchor box",
+        help="Side of the smallest box that things are compared with, in steps of the finest map (8 px). Smaller for smaller things. 0 takes 3.",
+        group="model",
+        tasks=("object-detection",),
+        ge=0,
+        le=4,
+        unit="steps",
+    )
+    finest_map: Literal["auto", "8", "4"] = setting(
+        "auto",
+        title="Finest map",
+        help="How fine the finest map is that is searched: one place every 8 or 4 pixels. 4 finds smaller things at four times the work. Auto takes 8.",
+        group="model",
+        tasks=("object-detection", "instance-segmentation"),
+    )
+    output_stride: Literal["auto", "32", "16", "8"] = setting(
+        "auto",
+        title="Coarsest map",
+        help="How coarse the map is that the answer is made from: one place every 32, 16 or 8 pixels. 8 is sharper and slower. Auto takes 16.",
+        group="model",
+        tasks=("semantic-segmentation",),
+    )
+    queries: int = setting(
+        0,
+        title="Things in a picture",
+        help="How many things a transformer asks for in each picture: it can find no more. 0 takes the architecture's own, 50 or 100.",
+        group="model",
+        tasks=DRAWN,
+        ge=0,
+        le=300,
+        step=10,
+        unit="questions",
+    )
+    dice: Literal["auto", "on", "off"] = setting(
+        "auto",
+        title="Learn from overlap (Dice)",
+        help="Beside each pixel's class, the overlap of whole areas counts: steadier where a class covers few pixels. Auto switches it on.",
+        group="model",
+        tasks=("semantic-segmentation",),
     )
 
     optimizer: Literal["adamw", "sgd", "adam", "rmsprop"] = setting(
@@ -380,9 +453,9 @@ PRESETS: dict[str, Preset] = {
 
 _USUAL: dict[str, dict[str, dict[str, Any]]] = {
     task: {
-        "": {"start": start, "rotate_degrees": 0.0, "lr_backbone": 3e-4, "weight_decay": 0.05, "ema": 0.995, "epochs": 30, **more},
+        "": {"start": start, "rotate_degrees": 0.0, "lr_backbone": 3e-4, "weight_decay": 0.05, "ema": 0.995, "epochs": 0, **more},
         "quick": {"ema": 0.0},
-        "best": {"epochs": 80, "mixup": 0.0, "erase": 0.0, "patience": 25, "ema": 0.998, **best},
+        "best": {"epochs": 0, "mixup": 0.0, "erase": 0.0, "patience": 25, "ema": 0.998, **best},
     }
     for task, start, more, best in (
         ("object-detection", "fcos/efficientnet_lite0", {}, {"mosaic": 0.3}),

@@ -92,7 +92,7 @@ def _folder(run: Run) -> None:
 
 def _tensorrt(run: Run) -> None:
     st.markdown("#### :material/bolt: TensorRT engine")
-    st.caption("For NVIDIA GPUs: the fastest there is, built ahead of time for one generation. No GPU is needed to build it here.")
+    st.caption("For NVIDIA GPUs: the fastest there is, built ahead of time for one generation. It is built without a GPU, and so not run: try it on yours.")
     generation = st.selectbox("GPU generation", TARGETS, index=_usual(), format_func=_generation, key="gpu-generation")
     words = " ".join(PRECISIONS[key] for key in generation.precisions)
     slot = f"gpu-precision-{generation.key}"  # each generation has its own choice of precisions, and remembers what was chosen
@@ -103,7 +103,20 @@ def _tensorrt(run: Run) -> None:
     if reason is not None:
         st.caption(f":material/block: {sentence(reason.problem, reason.remedy)}")
     st.space("stretch")
-    _job(run, "tensorrt", {"compute_capability": generation.key, "precision": precision}, "Build the engine", "model.engine", offered=reason is None)
+    choice = {"compute_capability": generation.key, "precision": precision}
+    _engine_check(run, choice)
+    _job(run, "tensorrt", choice, "Build the engine", "model.engine", offered=reason is None)
+
+
+def _engine_check(run: Run, choice: Mapping[str, Any]) -> None:
+    """Say how the file that an engine was built from was checked, where it is another one than the ONNX file."""
+    job = find_job("export", {"run_id": run.id, "format": "tensorrt", "options": dict(choice)})
+    parity = ((outcome(job).result or {}) if job else {}).get("parity")
+    if parity:
+        st.caption(
+            f":material/verified: Its graph was checked on {amount(parity['n'], 'real picture')}: scores differ from the trained network's by "
+            f"{parity['max_abs']:.1g} at most."
+        )
 
 
 def _generation(row: Target) -> str:

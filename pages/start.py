@@ -17,6 +17,7 @@ from pages.parts import state as ui
 from pages.parts.architectures import architecture_choice, fit_table
 from pages.parts.backbone_gallery import FROM_SCRATCH, backbone_gallery, weights_badge
 from pages.parts.form import changed_values, settings_fields
+from pages.parts.published_gallery import published_gallery
 from pages.parts.run_picker import finished_runs, summary
 from pages.parts.scores import metric_title
 from pages.parts.setup import chosen_goal, form_key, start_of
@@ -166,6 +167,8 @@ def _head(project: Project, current: str) -> str:
 def _optimized(project: Project, chosen: catalogue.Start | None) -> None:
     st.header("Optimized pretrained")
     offered = catalogue.optimized(project.task)
+    if published_gallery(project, chosen, _pick):
+        return
     if not offered:
         st.info(
             "No finished model for this task comes with Graft. A general architecture on a pretrained backbone learns it from your pictures.",

@@ -10,6 +10,7 @@ from engine.data.projects import Project
 from engine.errors import StudioError
 from engine.export import card
 from engine.models import catalogue
+from engine.models.dense.options import idle_settings
 from engine.recipe import Recipe
 from engine.runs import Run, State
 from pages.parts import form
@@ -79,7 +80,7 @@ def _setup(project: Project, listed: list[Run], states: dict[str, State]) -> Non
     goal = goal_cards(project)
     left, right = st.columns([3, 2], gap="large")
     with left:
-        form.settings_form(form_key(project), goal, project.task)
+        form.settings_form(form_key(project), goal, project.task, _idle(project))
     recipe = _recipe(project, goal)
     with right:
         place = st.container(border=True)
@@ -99,6 +100,12 @@ def _start_line(project: Project) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"Starts from **{plain(_start_title(project))}**.")
         ui.link("Start", label="Change")
+
+
+def _idle(project: Project) -> dict[str, str]:
+    """Return the settings of the architecture that the chosen one does not have, each with the reason."""
+    start = catalogue.resolve(start_of(project), project.task)
+    return idle_settings("" if start.door == "run" else start.head)
 
 
 def _start_title(project: Project) -> str:

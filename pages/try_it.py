@@ -19,6 +19,7 @@ from engine.evaluation.drawn import SEMANTIC
 from engine.evaluation.shown import answer_over
 from engine.export.metadata import SORTING
 from engine.models import catalogue
+from engine.models.published import list_published
 from pages.parts import charts
 from pages.parts import state as ui
 from pages.parts.answers import balanced
@@ -65,7 +66,7 @@ def _models(project: Project | None) -> dict[str, Model]:
     """Return what can be asked, the run in the link first, then newest first, then the ready-made ones."""
     found = [of_run(run) for run in finished_runs(project.id)] if project else []
     task = project.task if project else "image-classification"
-    found += [of_ready(row) for row in catalogue.optimized(task)]
+    found += [of_ready(row) for row in catalogue.optimized(task)] + [of_ready(row) for row in list_published(task) if row.here]
     return {model.key: model for model in found}
 
 

@@ -21,7 +21,8 @@ def starts_options(parser: argparse.ArgumentParser) -> None:
 
 def starts(given: argparse.Namespace) -> Answer:
     """List backbones, heads and ready models."""
-    from engine.models import catalogue
+    from engine.models import catalogue, published, tops
+    from engine.models.dense.table import ARCHITECTURES
     from engine.tasks import TASKS
 
     if given.task not in TASKS:
@@ -45,7 +46,9 @@ def starts(given: argparse.Namespace) -> Answer:
     ready = [
         {"start": f"ready/{entry.key}", "title": entry.title, "backbone": entry.backbone, "licence": entry.licence} for entry in catalogue.optimized(given.task)
     ]
-    heads = [{"head": head.key, "title": head.title} for head in catalogue.HEADS]
+    ready += [{"start": f"ready/{row.key}", "title": row.title, "backbone": row.hub, "licence": row.licence} for row in published.list_published(given.task)]
+    titles = {head.key: head.title for head in catalogue.HEADS} | {row.name: row.title for row in ARCHITECTURES.values()}
+    heads = [{"head": name, "title": titles[name]} for name in tops.of(given.task)]
     value = {"task": given.task, "backbones": rows, "found": len(backbones), "heads": heads, "ready": ready}
     columns = ("start", "title", "params_m", "image_size", "accuracy", "weights", "licence")
     text = table(columns, [[row[column] if row[column] is not None else "-" for column in columns] for row in rows])
@@ -55,13 +58,16 @@ def starts(given: argparse.Namespace) -> Answer:
 
 def download_options(parser: argparse.ArgumentParser) -> None:
     """Declare what `download` takes."""
-    parser.add_argument("backbone")
+    parser.add_argument("backbone", help="a backbone, or ready/NAME for a finished model")
+    parser.add_argument("--accept-licence", action="store_true", help="of a finished model: say once that you accept its licence")
 
 
 def download(given: argparse.Namespace) -> Answer:
-    """Fetch a backbone's pretrained weights."""
-    from engine.models import weights
+    """Fetch a backbone's pretrained weights, or a finished model."""
+    from engine.models import published, weights
 
+    if given.accept_licence and given.backbone.startswith("ready/"):
+        published.accept(given.backbone)
     said = time.monotonic()
 
     def report(done: int, total: int) -> None:
@@ -70,5 +76,5 @@ def download(given: argparse.Namespace) -> Answer:
             said = time.monotonic()
             say(f"{done / 1e6:.0f} of {total / 1e6:.0f} MB")
 
-    path = weights.download(given.backbone, report=report)
+    path = (weights.download_published if given.backbone.startswith("ready/") else weights.download)(given.backbone, report=report)
     return Answer({"backbone": given.backbone, "file": str(path)}, f"{path}")

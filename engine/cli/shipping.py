@@ -39,7 +39,8 @@ def export(given: argparse.Namespace) -> Answer:
     result = _made(source, given.format, options)
     with workspace.replacing(given.output.absolute()) as beside:
         shutil.copyfile(result["file"], beside)
-    return Answer({"run": source, "format": given.format, **result, "bytes": given.output.stat().st_size, "file": str(given.output)}, f"Wrote {given.output}")
+    words = f"Wrote {given.output}" + (": it was built without its GPU and has not been run." if given.format == "tensorrt" else "")
+    return Answer({"run": source, "format": given.format, **result, "bytes": given.output.stat().st_size, "file": str(given.output)}, words)
 
 
 def _made(source: str, kind: str, options: dict[str, str]) -> dict[str, Any]:

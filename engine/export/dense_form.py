@@ -35,14 +35,14 @@ _MOST = 100
 
 
 class ShippedDense(nn.Module):
-    """A network with its normalisation in front and its decoding behind."""
+    """A network with its normalisation in front and its decoding behind; `plain`: in steps that TensorRT can run."""
 
     mean_255: torch.Tensor
     std_255: torch.Tensor
 
-    def __init__(self, network: Any, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(self, network: Any, mean: Sequence[float], std: Sequence[float], *, plain: bool = False) -> None:
         super().__init__()
-        self.inner = dense.for_export(network, _LIMIT.get(network.task, _MOST))
+        self.inner = dense.for_export(network, _LIMIT.get(network.task, _MOST), plain=plain)
         self.output_names: tuple[str, ...] = tuple(self.inner.output_names)  # type: ignore[arg-type]
         self.register_buffer("mean_255", torch.tensor(mean, dtype=torch.float32).view(1, 3, 1, 1) * 255)
         self.register_buffer("std_255", torch.tensor(std, dtype=torch.float32).view(1, 3, 1, 1) * 255)
@@ -59,6 +59,11 @@ def write(shipped: ShippedDense, images_BCHW: torch.Tensor) -> onnx.ModelProto:
 
 def parity(shipped: ShippedDense, session: onnxruntime.InferenceSession, images_BCHW: torch.Tensor) -> dict[str, Any]:
     """Compare file and torch, the first picture alone and the rest together.
+
+    Args:
+        shipped: what the file is compared with.
+        session: the file, opened.
+        images_BCHW: pictures 0..255.
 
     Returns:
         max_abs: the largest difference of scores or probabilities; max_rel: the share of things (or pixels) that differ; n; passed.

@@ -5,6 +5,7 @@ A request is {"run_id": RUN or "ready/NAME", "format": "onnx" | "tensorrt" | "fo
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from engine import runs
 from engine.errors import StudioError
 from engine.events import Event, Phase
+from engine.tasks import TASKS
 
 __all__ = ["FORMATS", "run_export"]
 
@@ -42,14 +44,29 @@ def run_export(request: Mapping[str, Any], emit: Emit, should_stop: Callable[[],
     out = folder or (model.parent / "exports")
     options = dict(request.get("options") or {})
     if kind == "tensorrt":
-        from engine.export import tensorrt
-
-        name = f"{source.rpartition('/')[2]}-sm{str(options.get('compute_capability', '8.9')).replace('.', '')}-{options.get('precision', 'fp32')}.engine"
-        return tensorrt.build_engine(model, out / name, **options)
+        return _engine(source, model, out, options)
     from engine.export.folder import deploy_folder
 
     run = runs.find(source)
     return {"file": str(deploy_folder(run, out / f"{run.id}.zip", project_name=_project_name(run)))}
+
+
+def _engine(source: str, model: Path, out: Path, options: dict[str, Any]) -> dict[str, Any]:
+    """Build a TensorRT engine; one that finds things from a file in steps that TensorRT runs, which is checked first and not kept."""
+    from engine.export import tensorrt
+
+    gpu, precision = str(options.get("compute_capability", "8.9")), str(options.get("precision", "fp32"))
+    tensorrt.checked(gpu, precision)
+    target = out / f"{source.rpartition('/')[2]}-sm{gpu.replace('.', '')}-{precision}.engine"
+    if source.startswith("ready/") or TASKS[(run := runs.find(source)).recipe.task].family != "dense":
+        return tensorrt.build_engine(model, target, compute_capability=gpu, precision=precision)
+    from engine.export import for_tensorrt
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "model.onnx"
+        parity = for_tensorrt.write(run, file, precision)
+        built = tensorrt.build_engine(file, target, compute_capability=gpu, precision=precision, converted=True)
+        return {**built, "parity": parity}
 
 
 def _asked(request: Mapping[str, Any]) -> tuple[str, str]:

@@ -21,9 +21,11 @@ from engine.errors import StudioError
 from engine.export.onnx_file import export_onnx
 from engine.models import build, catalogue
 from engine.models.build import ModelSpec
+from engine.models.published import PREFIX, find
+from engine.recipe import recipe_from
 from engine.runs import Run, read_report
 
-__all__ = ["export_best", "export_ready", "export_run", "parity_path", "ready_path"]
+__all__ = ["export_best", "export_ready", "export_run", "origin_of", "parity_path", "pictures_of", "ready_path"]
 
 CHECKED_ON = 8
 """Real pictures that a file is checked on: a wrong graph shows on the first, eight also vary what is in them."""
@@ -31,12 +33,15 @@ CHECKED_ON = 8
 
 def export_run(run: Run) -> dict[str, Any]:
     """Write a run's model.onnx and parity.json from its best checkpoint; return the parity."""
-    version = workspace.read_json(run.path("version.json"))
-    origin = {**_origin(run), "version_id": version["id"], "run_id": run.id}
-    return export_best(run.path("best.safetensors"), version, run.path("model.onnx"), origin)
+    return export_best(run.path("best.safetensors"), workspace.read_json(run.path("version.json")), run.path("model.onnx"), origin_of(run))
 
 
-def _origin(run: Run) -> dict[str, str]:
+def origin_of(run: Run) -> dict[str, str]:
+    """Return what a run's file says of where it comes from: start, licence, data and run."""
+    return {**_start_of(run), "version_id": workspace.read_json(run.path("version.json"))["id"], "run_id": run.id}
+
+
+def _start_of(run: Run) -> dict[str, str]:
     """Return where a run started from, in words, and under which licence; weights that were not there are not claimed."""
     start, told = catalogue.resolve(run.recipe.start, run.recipe.task), (read_report(run) or {}).get("start") or {}
     if told.get("weights") == "scratch":
@@ -54,12 +59,12 @@ def export_best(best_path: Path, manifest: Mapping[str, Any], out: Path, origin:
         StudioError: if the checkpoint is missing or damaged, or the file's answers differ from torch's.
     """
     network, spec = build.from_checkpoint(best_path)
-    parity = export_onnx(network, spec, out, origin=origin, pictures=_pictures_of(manifest, spec))
+    parity = export_onnx(network, spec, out, origin=origin, pictures=pictures_of(manifest, spec))
     workspace.write_json(out.with_name("parity.json"), parity)
     return parity
 
 
-def _pictures_of(manifest: Mapping[str, Any], spec: ModelSpec) -> NDArray[np.uint8]:
+def pictures_of(manifest: Mapping[str, Any], spec: ModelSpec) -> NDArray[np.uint8]:
     """Return a few held-out pictures [N, H, W, 3] as the model sees them, spread over the list and so over the classes."""
     order = {"test": 0, "val": 1, "train": 2}
     listed = sorted(manifest["items"], key=lambda item: (order[item["split"]], item.get("label", 0), item["id"]))
@@ -99,6 +104,8 @@ def export_ready(key: str) -> Path:
         StudioError: if the catalogue has no such model, or its package is not installed.
     """
     start = catalogue.resolve(f"ready/{key}")
+    if start.backbone.startswith(PREFIX):
+        return _export_published(start, ready_path(key), parity_path(key))
     entry = next(row for row in catalogue.optimized("image-classification") if row.key == key)
     out = ready_path(key)
     if out.exists():
@@ -118,6 +125,16 @@ def export_ready(key: str) -> Path:
     origin = {"starting_point": start.origin, "licence": start.licence, "version_id": "", "run_id": ""}
     parity = export_onnx(build.ready(spec, weights), spec, out, origin=origin, pictures=_views(_packaged_pictures(), spec))
     workspace.write_json(parity_path(key), parity)
+    return out
+
+
+def _export_published(start: catalogue.Start, out: Path, parity_file: Path) -> Path:
+    """Write a finished model of the hub as it is, with its own classes."""
+    if not out.exists():
+        network, spec, _ = build.from_published(start.backbone, (), recipe_from({"task": find(start.backbone).task}))
+        origin = {"starting_point": start.origin, "licence": start.licence, "version_id": "", "run_id": ""}
+        parity = export_onnx(network.eval(), spec, out, origin=origin, pictures=_views(_packaged_pictures(), spec))
+        workspace.write_json(parity_file, parity)
     return out
 
 

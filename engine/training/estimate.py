@@ -19,6 +19,7 @@ from engine.tasks import TASKS, Task
 from engine.training import maps, tune
 from engine.training.augment import normalised
 from engine.training.plan import Plan, Trial, Unfinished, as_values, for_features, for_training
+from engine.training.settled import settled
 
 if TYPE_CHECKING:
     from engine.models.catalogue import Start
@@ -59,8 +60,10 @@ def estimate(
     """Foretell time and memory of a run, from a few steps; measured once for each network and machine, then known.
 
     Returns:
-        seconds, steps, images_per_s, memory_mb, batch_size, precision, layout, threads, table; empty if told to leave.
+        seconds, steps, images_per_s, memory_mb, batch_size, precision, layout, threads, table; epochs and pictures where the epochs were left
+        open; empty if told to leave.
     """
+    asked, recipe = recipe, settled(recipe, manifest)
     threads = recipe.threads or tune.usable_cores()
     tune.prepare(threads)
     device = torch.device(devices.choose(recipe.device))
@@ -88,7 +91,8 @@ def estimate(
     finally:
         data.close()
     emit(events.Plan(values=as_values(plan)))
-    return {**as_values(plan), **_foretold(recipe, spec, plan, counts)}
+    chosen = {} if asked.epochs else {"epochs": recipe.epochs, "pictures": counts["train"]}
+    return {**as_values(plan), **_foretold(recipe, spec, plan, counts), **chosen}
 
 
 def _foretold(recipe: Recipe, spec: ModelSpec, plan: Plan, counts: Mapping[str, int]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from engine.models.dense.options import idle_settings
 from engine.recipe import Recipe, settings, usual
 from engine.training.optim import ONE_CYCLE_RISE
 
@@ -41,6 +42,7 @@ class Circumstances:
         blends: in which ways the task can join pictures and their labels.
         pooled: a head on a vector a picture learns alone, quickly, before the whole network.
         drops_paths: the network has branches that can be skipped.
+        head: the architecture that finds or outlines things, '' where it comes with an earlier run.
     """
 
     door: str
@@ -51,6 +53,7 @@ class Circumstances:
     blends: tuple[str, ...]
     pooled: bool
     drops_paths: bool
+    head: str = ""
 
 
 def ignored(recipe: Recipe, met: Circumstances) -> list[str]:
@@ -82,6 +85,9 @@ def _reasons(recipe: Recipe, met: Circumstances) -> Iterator[tuple[tuple[str, ..
     yield tuple(way for way in ("mixup", "cutmix", "mosaic", "copy_paste") if way not in met.blends), "Pictures of this task are not joined in this way"
     if not met.pooled and recipe.class_balance == "loss":
         yield ("class_balance",), "Classes are not weighed in the loss of this kind of task (choose sampling instead)"
+    if not met.pooled:
+        for key, reason in idle_settings("" if met.door == "run" else met.head).items():
+            yield (key,), reason
     if met.door != "run":
         yield ("reuse_depth",), "This run does not start from an earlier run"
     if met.door != "onnx":

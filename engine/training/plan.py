@@ -125,6 +125,7 @@ class Trial:
             torch.__version__,
             recipe.precision,
             recipe.layout,
+            *(sorted(row for row in spec.options.items() if row[0] != "config")),
             *more,
         )
         return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:32]

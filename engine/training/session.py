@@ -32,6 +32,7 @@ from engine.training.features import BATCH, Extractor
 from engine.training.fit import Loop, Position, out_of_memory
 from engine.training.ignored import Circumstances, ignored
 from engine.training.plan import Plan, Trial, Unfinished, as_values, default_batch, for_features, for_training
+from engine.training.settled import settled
 
 if TYPE_CHECKING:
     from engine.models.catalogue import Start
@@ -103,7 +104,7 @@ def train(*, recipe: Recipe, manifest: Mapping[str, Any], start: Start, files: F
         StudioError: if data, starting point or settings make it impossible, or the disk is full.
     """
     with checkpoint.Keeper() as keeper:
-        session = _Session(recipe, manifest, start, files, emit, wish, pressed_t, keeper)
+        session = _Session(settled(recipe, manifest), manifest, start, files, emit, wish, pressed_t, keeper)
         try:
             return session.run()
         except (_Left, Unfinished):
@@ -201,6 +202,7 @@ class _Session:
             solved=head.is_solved(network.head),
             blends=self.task.blends,
             pooled=self.task.family == "pooled",
+            head=self.spec.head,
             drops_paths=any(getattr(module, "drop_prob", 0) for module in network.backbone.modules()),
         )
         for text in ignored(self.recipe, met):

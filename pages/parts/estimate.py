@@ -10,9 +10,10 @@ import streamlit as st
 from engine import runs
 from engine.data import projects
 from engine.data.projects import Project
+from engine.models.dense.options import SETTINGS as ARCHITECTURE
 from engine.recipe import Recipe
 from pages.parts.jobs import Outcome, drop_job, job_for, newest_jobs, outcome
-from pages.parts.wording import duration, megabytes
+from pages.parts.wording import amount, duration, megabytes
 
 __all__ = ["PURPOSE", "estimate_panel", "estimate_state", "stop_estimates"]
 
@@ -35,6 +36,7 @@ _COUNTS = (
     "cutmix",
     "ema",
     "optimizer",
+    *ARCHITECTURE,
 )
 """Settings that change how long training takes or what fits; the others don't make a new dry run."""
 
@@ -83,6 +85,9 @@ def estimate_panel(now: Outcome | None) -> None:
             st.rerun()
     else:
         st.caption(":material/check: Measured on this machine with your settings.")
+        if result.get("epochs"):
+            words = f"{amount(result['epochs'], 'pass', 'passes')} over your {amount(result['pictures'], 'training picture')}"
+            st.caption(f":material/auto_awesome: {words}: the fewer pictures, the more often each is seen.")
     _table(result.get("table") or [])
 
 

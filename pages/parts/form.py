@@ -7,7 +7,7 @@ A setting that differs from the chosen preset says so and offers the way back.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -64,8 +64,11 @@ def recipe_of(key: str, preset: str, **more: Any) -> Recipe:
     return recipe_from({**changed_values(key), **more}, preset=preset)
 
 
-def settings_form(key: str, preset: str, task: str = "image-classification") -> dict[str, Any]:
-    """Show the settings of a task; return what differs from the preset. A fault is shown as a sentence above."""
+def settings_form(key: str, preset: str, task: str = "image-classification", idle: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Show the settings of a task; return what differs from the preset. A fault is shown as a sentence above.
+
+    `idle` names settings that do nothing with the chosen starting point, each with the reason: they are greyed.
+    """
     rows = [row for row in settings(task) if row.level != "hidden" and row.key != "preset"]
     try:
         recipe_of(key, preset, task=task)
@@ -74,13 +77,13 @@ def settings_form(key: str, preset: str, task: str = "image-classification") -> 
     basic = [row for row in rows if row.level == "basic"]
     with st.grid("auto", min_column_width=240, gap="medium"):
         for row in basic:
-            _field(key, preset, row, task)
+            _field(key, preset, row, task, (idle or {}).get(row.key, ""))
     expert = [row for row in rows if row.level == "expert"]
     changed = sum(row.key in changed_values(key) for row in expert)
     title = "Expert settings" + (f" :orange-badge[{changed} changed]" if changed else "")
     with st.expander(title, icon=":material/tune:", key=f"{key}-expert", on_change="rerun") as box:
         if box.open:
-            _expert(key, preset, expert, task)
+            _expert(key, preset, expert, task, idle or {})
     return changed_values(key)
 
 
@@ -92,13 +95,13 @@ def settings_fields(key: str, preset: str, names: Sequence[str], task: str = "im
                 _field(key, preset, row, task)
 
 
-def _expert(key: str, preset: str, rows: list[Setting], task: str) -> None:
+def _expert(key: str, preset: str, rows: list[Setting], task: str, idle: Mapping[str, str]) -> None:
     groups = {group: [row for row in rows if row.group == group] for group in GROUPS}
     groups = {group: members for group, members in groups.items() if members}
     for tab, (_, members) in zip(st.tabs([GROUPS[group] for group in groups]), groups.items(), strict=True):
         with tab, st.grid("auto", min_column_width=240, gap="medium"):
             for row in members:
-                _field(key, preset, row, task)
+                _field(key, preset, row, task, idle.get(row.key, ""))
     if changed_values(key):
         st.button("Set everything back", icon=":material/restart_alt:", key=f"{key}-reset-all", on_click=reset, args=(key,))
 
@@ -116,13 +119,14 @@ def _took(key: str, preset: str, row: Setting, task: str) -> None:
         set_value(key, row.key, value)
 
 
-def _field(key: str, preset: str, row: Setting, task: str) -> None:
-    """Show one setting: its widget, and if it was changed, a mark and the way back."""
+def _field(key: str, preset: str, row: Setting, task: str, idle: str = "") -> None:
+    """Show one setting: its widget, and if it was changed, a mark and the way back. One that does nothing here is grey and says why."""
     changed = row.key in changed_values(key)
     standard = _preset_value(preset, row, task)
     value = changed_values(key).get(row.key, standard)
     label = row.title + (f" ({row.unit})" if row.unit and row.unit not in row.title.lower() else "") + (" :orange-badge[changed]" if changed else "")
-    common: dict[str, Any] = {"key": f"{key}-{row.key}", "help": row.help, "on_change": _took, "args": (key, preset, row, task)}
+    words = f"{row.help} ({idle}, so it does nothing here.)" if idle else row.help
+    common: dict[str, Any] = {"key": f"{key}-{row.key}", "help": words, "on_change": _took, "args": (key, preset, row, task), "disabled": bool(idle)}
     with st.container(gap="xsmall"):
         st.session_state[f"{key}-{row.key}"] = _widget_value(row, value)
         _widget(row, label, common)

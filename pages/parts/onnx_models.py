@@ -11,6 +11,7 @@ import streamlit as st
 
 from engine import workspace
 from engine.models import catalogue
+from engine.models.published import Published
 from engine.runs import Run
 from pages.parts.jobs import Outcome, drop_job, job_for, outcome
 from pages.parts.run_picker import label_of, summary
@@ -38,7 +39,7 @@ def of_run(run: Run) -> Model:
     return Model(run.id, label_of(summary(run)), run.path("model.onnx"), {"run_id": run.id, "format": "onnx", "options": {}})
 
 
-def of_ready(row: catalogue.Optimized) -> Model:
+def of_ready(row: catalogue.Optimized | Published) -> Model:
     """Return a ready model of the catalogue, usable before any training."""
     file = workspace.cache("onnx") / f"{row.key}.onnx"
     return Model(f"ready/{row.key}", f"{row.title} (ready-made)", file, {"run_id": f"ready/{row.key}", "format": "onnx", "options": {}})

@@ -6,6 +6,7 @@ A summary is cached until the run's events or recipe change, so that a page with
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,6 +14,7 @@ from typing import Any, Literal
 import streamlit as st
 
 from engine import events, runs
+from engine.models.dense.table import ARCHITECTURES
 from engine.recipe import PRESETS
 from engine.runs import Run, State
 from pages.parts.scores import metric_of
@@ -86,7 +88,7 @@ def _summary(folder: str, mtime_ns: int, size: int, _run: Run) -> Summary:  # no
         project_id=_run.project_id,
         name=recipe.get("name") or _run.id,
         preset=recipe.get("preset", "balanced"),
-        start=recipe.get("start", ""),
+        start=_short(recipe.get("start", "")),
         made=_run.path("recipe.json").stat().st_mtime,
         task=task,
         score=metrics.get(metric_of(task)),
@@ -95,6 +97,18 @@ def _summary(folder: str, mtime_ns: int, size: int, _run: Run) -> Summary:  # no
         problem=ended.problem if ended else "",
         remedy=ended.remedy if ended else "",
     )
+
+
+def _short(start: str) -> str:
+    """Return a starting point without the folders of this machine.
+
+    >>> _short("fcos//home/me/graft/models/mine.onnx"), _short("/home/me/mine.onnx"), _short("linear/resnet18")
+    ('fcos/mine.onnx', 'mine.onnx', 'linear/resnet18')
+    """
+    if not start.lower().endswith(".onnx"):
+        return start
+    top, *_, name = re.split(r"[/\\]", start)
+    return f"{top}/{name}" if top in ARCHITECTURES else name
 
 
 def badge(state: State) -> None:

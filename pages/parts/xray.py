@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -15,12 +14,13 @@ import streamlit as st
 from engine.data.projects import Project
 from engine.errors import StudioError
 from engine.models import catalogue
+from engine.models.dense.table import ARCHITECTURES, Pyramid, rank, refusal
 from engine.models.own_onnx.dropped import Choices, Dropped, choices_of, keep, list_dropped
 from pages.parts import state as ui
 from pages.parts.drop_zone import drop_zone
 from pages.parts.jobs import Outcome, drop_job, job_for, outcome, stop_job
 from pages.parts.text import plain
-from pages.parts.xray_facts import agreement, cut_words, facts, uses
+from pages.parts.xray_facts import USE_OF, agreement, cut_words, facts, uses
 from pages.parts.xray_graph import xray_graph
 from pages.parts.xray_preparation import preparation_form, preparation_preview
 from pages.routes import upload_path
@@ -70,7 +70,7 @@ def _drop(project: Project) -> None:
 def _opened(project: Project, files: list[Dropped], chosen: catalogue.Start | None) -> Dropped:
     """Let the user choose among several dropped files; the chosen starting point, else the newest, comes first."""
     by_key = {one.key: one for one in files}
-    own = next((one.key for one in files if chosen is not None and chosen.door == "onnx" and one.owns(chosen.key)), files[0].key)
+    own = next((one.key for one in files if chosen is not None and chosen.door == "onnx" and one.owns(str(chosen.file))), files[0].key)
     slot, widget = f"{_OLDER}-{project.id}", f"onnx-which-{project.id}"
     opened = st.session_state.get(slot, own)
     opened = opened if opened in by_key else own
@@ -256,13 +256,17 @@ def _use(
     chosen: catalogue.Start | None,
     pick: Callable[[Project, str], None],
 ) -> None:
-    use = next((row for row in found["uses"] if row["task"] == project.task), None)
+    use = next((row for row in found["uses"] if row["task"] == USE_OF.get(project.task, project.task)), None)
     if use is None or not use["possible"]:
         why = use["why"] if use else "this kind of project has no use for it"
         st.error(f"This model cannot be used in this project: {plain(why, 300)}.", icon=":material/block:")
         return
     with ui.guard():
-        current = chosen is not None and chosen.door == "onnx" and dropped.owns(chosen.key) and choices_of(Path(chosen.key)) == draft
+        mine = chosen if chosen is not None and chosen.door == "onnx" and dropped.owns(str(chosen.file)) else None
+        top = _architecture(project, dropped, found, mine)
+        if top is None:
+            return
+        current = mine is not None and choices_of(mine.file) == draft and mine.head == top
         if current:
             st.button("Chosen", icon=":material/check:", type="primary", key=f"use-{dropped.key}", width="stretch")
             return
@@ -276,10 +280,35 @@ def _use(
             disabled=not ok,
             help=None if ok else "The choices above have to work first.",
             on_click=_take,
-            args=(project, dropped, draft, pick),
+            args=(project, dropped, draft, top, pick),
         )
 
 
-def _take(project: Project, dropped: Dropped, draft: Choices, pick: Callable[[Project, str], None]) -> None:
+def _architecture(project: Project, dropped: Dropped, found: Mapping[str, Any], mine: catalogue.Start | None) -> str | None:
+    """Let the user choose what stands on the network where things are found or outlined; '' where it only gets a head, None where nothing fits."""
+    offered = [row for row in rank(project.task) if refusal(row, _maps(found), "This network") is None]
+    if not rank(project.task):
+        return ""
+    if not offered:
+        st.error(f"{refusal(rank(project.task)[0], _maps(found), 'This network')}.", icon=":material/block:")
+        return None
+    names, key = [row.name for row in offered], f"{dropped.key}-architecture"
+    st.session_state.setdefault(key, mine.head if mine is not None and mine.head in names else names[0])
+    picked = st.selectbox(
+        "Architecture on top",
+        names,
+        format_func=lambda name: f"{ARCHITECTURES[name].title}: {ARCHITECTURES[name].words}",
+        key=key,
+        help="The part that finds or outlines things. The best all-rounder for few pictures comes first; what this network's maps do not allow is left out.",
+    )
+    return str(picked or names[0])
+
+
+def _maps(found: Mapping[str, Any]) -> Pyramid:
+    return Pyramid(tuple(level["stride"] for level in found["levels"]))
+
+
+def _take(project: Project, dropped: Dropped, draft: Choices, top: str, pick: Callable[[Project, str], None]) -> None:
     with ui.guard():
-        pick(project, str(dropped.use(draft)))
+        file = str(dropped.use(draft))
+        pick(project, f"{top}/{file}" if top else file)

@@ -11,7 +11,10 @@ from engine.tasks import TASKS
 from pages.parts.text import plain
 from pages.parts.wording import amount
 
-__all__ = ["agreement", "cut_words", "facts", "said_shape", "uses"]
+__all__ = ["USE_OF", "agreement", "cut_words", "facts", "said_shape", "uses"]
+
+USE_OF = {"object-detection": "detection", "semantic-segmentation": "segmentation", "instance-segmentation": "segmentation"}
+"""A project's task -> what the X-ray calls that use of a network, where the names differ."""
 
 _USES = {
     "image-classification": "Telling pictures apart",
@@ -89,7 +92,7 @@ def _code(name: str) -> str:
 def uses(found: Mapping[str, Any]) -> None:
     """Show what it can be retrained for and why or why not; and whether its own weights learn."""
     for row in found["uses"]:
-        there = row["task"] in TASKS or row["task"] == "features"
+        there = row["task"] in {*TASKS, *USE_OF.values(), "features"}
         mark = ":green[:material/check_circle:]" if row["possible"] else ":gray[:material/do_not_disturb_on:]"
         later = " :gray-badge[no such project yet]" if row["possible"] and not there else ""
         st.markdown(f"{mark} **{_USES.get(row['task'], row['task'])}**{later}: {plain(row['why'], 400)}.")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -12,17 +15,17 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 from skimage import data as photographs
 
-from tests.e2e.steps import Studio, ready, screenshots
+from tests.e2e.steps import ROOT, Studio, ready, screenshots
 
 SIDE = (160, 120)
 
 
-def _export(path: Path) -> Path:
-    """A YOLO export of 28 pieces of real textures with a pale and a dark disc on each, outlined by eight corners."""
+def _export(path: Path, count: int = 28) -> Path:
+    """A YOLO export of pieces of real textures with a pale and a dark disc on each, outlined by eight corners."""
     grounds = [photographs.brick(), photographs.grass(), photographs.gravel()]
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("data.yaml", "train: images/train\nval: images/val\nnames: [pale, dark]\n")
-        for number in range(28):
+        for number in range(count):
             rng = np.random.default_rng(number)
             left, top = rng.integers(0, 300, 2)
             ground = grounds[number % 3][top : top + SIDE[1], left : left + SIDE[0]]
@@ -41,6 +44,29 @@ def _export(path: Path) -> Path:
     return path
 
 
+TASKS = [("object-detection", "fcos", re.compile(r"^Finds .* right .* of the time")), ("semantic-segmentation", "unet", re.compile("of all pixels right"))]
+
+_EXPORT = """
+import sys, torch
+from engine.models import build, catalogue, weights
+
+row = catalogue.backbone("efficientnet_lite0")
+spec = build.ModelSpec(row.name, "linear", tuple(map(str, range(1000))), 96, row.mean, row.std, row.interpolation, row.crop_share)
+torch.onnx.export(build.ready(spec, weights.find(row.name)), (torch.randn(1, 3, 96, 96),), sys.argv[1], dynamo=False, opset_version=17,
+                  input_names=["input"], output_names=["scores"])
+"""
+"""EfficientNet-Lite0 with its packaged weights, as a PyTorch user would export it."""
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An ONNX file of a classifier, to be cut."""
+    file = tmp_path_factory.mktemp("models") / "mine.onnx"
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", _EXPORT, str(file)], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return file
+
+
 def _key(page: Page, key: str):
     return page.locator(f".st-key-{key}").get_by_role("button")
 
@@ -51,10 +77,24 @@ def _go(page: Page, place: str) -> None:
     ready(page)
 
 
-@pytest.mark.parametrize(
-    ("task", "architecture", "headline"),
-    [("object-detection", "fcos", re.compile(r"^Finds .* right .* of the time")), ("semantic-segmentation", "unet", re.compile("of all pixels right"))],
-)
+def _quick_run(page: Page) -> str:
+    """Train with the quickest goal and return the run's id once it has finished."""
+    _go(page, "train")
+    if _key(page, "new-run").count():
+        _key(page, "new-run").click()
+        ready(page)
+    _key(page, "goal-quick").click()
+    ready(page)
+    _key(page, "start").click()
+    page.wait_for_url(re.compile("run=run-"))
+    expect(page.get_by_text("Finished", exact=True).first).to_be_visible(timeout=240_000)
+    ready(page)
+    found = re.search(r"run=(run-[^&]+)", page.url)
+    assert found
+    return found[1]
+
+
+@pytest.mark.parametrize(("task", "architecture", "headline"), TASKS)
 def test_from_an_export_to_a_file_that_answers(page: Page, studio: Studio, tmp_path: Path, task: str, architecture: str, headline: re.Pattern[str]) -> None:
     project = f"Discs {architecture}"  # the tests of a file share a studio
     done = studio.engine("import", str(_export(tmp_path / "discs.zip")), "--project", project, "--task", task)
@@ -72,12 +112,7 @@ def test_from_an_export_to_a_file_that_answers(page: Page, studio: Studio, tmp_p
     ready(page)
     screenshots(page, f"{task}-start")
 
-    _go(page, "train")
-    _key(page, "goal-quick").click()
-    ready(page)
-    _key(page, "start").click()
-    expect(page.get_by_text("Finished", exact=True).first).to_be_visible(timeout=240_000)
-    ready(page)
+    _quick_run(page)
     screenshots(page, f"{task}-train")
     expect(page.get_by_text("on pictures it does not learn from").first).to_be_visible()
 
@@ -101,3 +136,42 @@ def test_from_an_export_to_a_file_that_answers(page: Page, studio: Studio, tmp_p
     expect(page.get_by_text("Gives the same answers as the trained network")).to_be_visible()
     ready(page)
     screenshots(page, f"{task}-ship")
+
+
+@pytest.mark.parametrize(("task", "architecture", "headline"), TASKS)
+def test_my_onnx_file_and_then_my_run(page: Page, studio: Studio, tmp_path: Path, model: Path, task: str, architecture: str, headline: re.Pattern[str]) -> None:
+    done = studio.engine("import", str(_export(tmp_path / "discs.zip", 12)), "--project", f"Own {task}", "--task", task, "--json")
+    assert done.returncode == 0, done.stderr
+    project = json.loads(done.stdout)["project"]["id"]
+    page.goto(f"/start?project={project}&door=onnx")
+    ready(page)
+    page.locator("input.files").set_input_files(model)
+    expect(page.get_by_role("heading", name=re.compile("X-ray of mine"))).to_be_visible(timeout=120_000)
+    ready(page)
+    expect(page.get_by_text("no such project yet")).to_have_count(0)
+    expect(page.get_by_role("combobox", name=re.compile("Architecture on top"))).to_be_visible()
+    page.get_by_role("button", name="Use this model", exact=True).click()
+    expect(page.get_by_text("Starting from")).to_be_visible()
+    ready(page)
+    page.get_by_role("combobox", name=re.compile("Architecture on top")).scroll_into_view_if_needed()
+    expect(page.get_by_role("button", name="Chosen", exact=True)).to_be_visible()  # it knows its own file behind the architecture's name
+    screenshots(page, f"{task}-onnx")
+    first = _quick_run(page)
+
+    page.goto(f"/start?project={project}&door=run")
+    ready(page)
+    _key(page, f"pick-{first}").click()
+    expect(page.get_by_text("Going on from")).to_be_visible()
+    ready(page)
+    screenshots(page, f"{task}-my-run")
+    second = _quick_run(page)
+    assert second != first
+    _go(page, "results")
+    expect(page.get_by_role("heading", name=headline)).to_be_visible()
+    _go(page, "try")
+    expect(page.get_by_text("reading the picture included")).to_be_visible(timeout=60_000)
+    told = json.loads((studio.home / "projects" / project / "runs" / second / "recipe.json").read_text())
+    assert told["start"] == f"run:{first}"
+    first_told = json.loads((studio.home / "projects" / project / "runs" / first / "recipe.json").read_text())
+    assert first_told["start"].startswith(f"{architecture}/")
+    assert first_told["start"].endswith("mine.onnx")

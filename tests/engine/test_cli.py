@@ -168,6 +168,9 @@ def test_starts_lists_the_catalogue(here) -> None:
     assert "efficientnet_lite0" in [row["start"] for row in found["backbones"]]
     assert found["ready"]
     assert "efficientnet_lite0" in here("starts", "efficientnet lite").out
+    drawn = here("starts", "efficientnet lite", "--task", "object-detection", "--json").json
+    assert drawn["heads"][0] == {"head": "fcos", "title": "FCOS"}
+    assert [row["start"] for row in drawn["ready"]] == ["ready/coco_rtdetr_v2_s", "ready/coco_rtdetr_v2_l"]
 
 
 @pytest.mark.parametrize(
@@ -198,7 +201,7 @@ def test_mistakes_are_sentences_and_exit_2(home: Path, capsys: pytest.CaptureFix
     [
         (["--set", "epoch=3"], "'epochs'"),
         (["--set", "epochs"], "has no value"),
-        (["--set", "epochs=0"], "from 1 to 1000"),
+        (["--set", "epochs=-1"], "from 0 to 1000"),
         (["--start", "efficientnet_lit0"], "efficientnet_lite0"),
         (["--start", "run:nobody"], "there is no run 'nobody'"),
     ],

@@ -34,7 +34,7 @@ def test_a_value_outside_its_bounds_is_a_sentence_with_the_bounds(row) -> None:
         ({"optimizer": "adamx"}, "Choose one of adamw"),
         ({"flip_horizontal": "perhaps"}, "Say true or false"),
         ({"preset": "fastest"}, "no preset 'fastest'.*quick, balanced, best"),
-        ({"epochs": "2.5"}, "whole number from 1 to 1000 passes"),
+        ({"epochs": "2.5"}, "whole number from 0 to 1000 passes"),
         ({"epochs": {"a": {"b": 1}}}, r"\(epochs\) cannot be"),
     ],
 )

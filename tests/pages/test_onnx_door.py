@@ -169,6 +169,17 @@ def test_using_it_sets_the_starting_point(project: projects.Project, own: droppe
     assert "Starting from **net\\.onnx**" in words(app)
 
 
+@pytest.mark.parametrize("task", ["object-detection", "semantic-segmentation"])
+def test_a_network_without_the_maps_is_refused_in_words_where_things_are_drawn(home: Path, task: str) -> None:
+    project = projects.create("Drawn", task)
+    one = _drop(project, _network(["batch", 3, 32, 32]))
+    app = _open(project)
+    assert f"use-{one.key}" not in keys(app)
+    said = " ".join(error.value for error in app.error)
+    assert "cannot be used in this project: it takes one picture" in said or "needs maps at 1/" in said
+    assert "no such project yet" not in words(app)
+
+
 def test_scaling_is_kept_at_once_and_goes_into_the_starting_point(project: projects.Project, own: dropped.Dropped) -> None:
     app = _choose(_open(project), f"{own.key}-scale", "signed")
     assert own.draft().mean == (0.5, 0.5, 0.5)

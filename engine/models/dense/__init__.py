@@ -96,12 +96,13 @@ def build(
     return networks.build(architecture, backbone, classes, image_size, options, pretrained=pretrained, seed=seed, drop_path=drop_path)
 
 
-def for_export(network: Any, limit: int = 100) -> nn.Module:
+def for_export(network: Any, limit: int = 100, *, plain: bool = False) -> nn.Module:
     """Return a module that holds decoding and NMS: normalised images [B, 3, H, W] -> tensors named by its `output_names`.
 
     Detection: detections [B, D, 6]. Instances: detections and masks [B, D, H, W]. Semantic: probabilities [B, K + 1, H, W].
+    `plain` decodes in steps that TensorRT can run (`engine.models.dense.boxes.plain_steps`), with the same answers.
     `engine.models.dense.onnx_form.to_onnx` writes it as an ONNX graph with a dynamic batch.
     """
     from engine.models.dense import onnx_form
 
-    return onnx_form.ForExport(network, limit)
+    return onnx_form.ForExport(network, limit, plain=plain)

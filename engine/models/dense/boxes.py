@@ -5,7 +5,9 @@ Shapes: B pictures, N candidate boxes, M the best of them, K classes, D kept, A 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -13,13 +15,33 @@ import torchvision
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["CANDIDATES", "LEAST_SCORE", "clip", "grid_anchors", "keep_best", "nms_mask", "select", "top"]
+__all__ = ["CANDIDATES", "LEAST_SCORE", "clip", "grid_anchors", "in_plain_steps", "keep_best", "nms_mask", "plain_steps", "select", "top"]
 
 CANDIDATES = 1000
 """Most boxes of a picture that go into NMS, as torchvision has it."""
 
 LEAST_SCORE = 0.01
 """Boxes below count as nothing. Low, because mean average precision looks at the tail too; what is shown is chosen by the operating point."""
+
+_ROUNDS = 24
+"""Rounds of suppression in plain steps: exact unless a box hangs on a chain of more boxes than that, each overlapping the next, in order of score."""
+
+_plain: ContextVar[bool] = ContextVar("plain_steps", default=False)
+
+
+@contextmanager
+def plain_steps() -> Iterator[None]:
+    """Within, decoding uses no operator whose result has a size that depends on the data (NonMaxSuppression, NonZero): TensorRT for RTX runs none."""
+    token = _plain.set(True)
+    try:
+        yield
+    finally:
+        _plain.reset(token)
+
+
+def in_plain_steps() -> bool:
+    """Tell whether decoding must do so now."""
+    return _plain.get()
 
 
 def grid_anchors(maps: Sequence[Tensor], strides: Sequence[int], sizes: Sequence[Tensor]) -> tuple[Tensor, list[int]]:
@@ -83,11 +105,36 @@ class _Suppress(torch.autograd.Function):
 
 
 def nms_mask(boxes_BM4: Tensor, scores_BM: Tensor, classes_BM: Tensor, iou: float) -> Tensor:
-    """Return [B, M], 1 for boxes that no better box of their own class overlaps by more than `iou`, 0 for the others and those of score 0."""
+    """Return [B, M], 1 for boxes that no better box of their own class overlaps by more than `iou`, 0 for the others and those of score 0.
+
+    The boxes come the best first; those of score 0 may stand anywhere.
+    """
+    if in_plain_steps():
+        return _nms_by_matrix(boxes_BM4, scores_BM, classes_BM, iou)
     apart = boxes_BM4.detach().abs().amax((1, 2), keepdim=True) + 1
     shifted_BM4 = boxes_BM4 + classes_BM[..., None].to(boxes_BM4.dtype) * (2 * apart)  # classes never meet, as in torchvision's batched_nms
     kept_S3 = _Suppress.apply(shifted_BM4, scores_BM, iou)
     return torch.zeros_like(scores_BM).index_put((kept_S3[:, 0], kept_S3[:, 2]), torch.ones_like(kept_S3[:, 0], dtype=scores_BM.dtype))
+
+
+def _nms_by_matrix(boxes_BM4: Tensor, scores_BM: Tensor, classes_BM: Tensor, iou: float) -> Tensor:
+    """Do the same by products of matrices (Bolya et al. 2019, arxiv.org/abs/1904.02689; repeated as in Zheng et al. 2020, arxiv.org/abs/2005.03572).
+
+    A box stays where no better box that stays overlaps it. Each round settles those that hang on one box more.
+    """
+    low_BM12, high_BM12 = boxes_BM4[:, :, None, :2], boxes_BM4[:, :, None, 2:]
+    sides_BMM2 = (torch.minimum(high_BM12, high_BM12.transpose(1, 2)) - torch.maximum(low_BM12, low_BM12.transpose(1, 2))).clamp(min=0)
+    shared_BMM = sides_BMM2[..., 0] * sides_BMM2[..., 1]
+    areas_BM = (boxes_BM4[..., 2] - boxes_BM4[..., 0]) * (boxes_BM4[..., 3] - boxes_BM4[..., 1])
+    joined_BMM = areas_BM[:, :, None] + areas_BM[:, None] - shared_BMM
+    places_M = torch.arange(scores_BM.shape[1], device=scores_BM.device)
+    better_MM = places_M[None, :] < places_M[:, None]
+    beats_BMM = ((shared_BMM > iou * joined_BMM) & (classes_BM[:, :, None] == classes_BM[:, None]) & better_MM).to(scores_BM.dtype)
+    real_BM = (scores_BM > 0).to(scores_BM.dtype)
+    kept_BM = real_BM
+    for _ in range(_ROUNDS):
+        kept_BM = real_BM * ((beats_BMM @ kept_BM[..., None])[..., 0] < 0.5).to(scores_BM.dtype)
+    return kept_BM
 
 
 def keep_best(boxes_BM4: Tensor, scores_BM: Tensor, classes_BM: Tensor, limit: int) -> tuple[Tensor, Tensor]:

@@ -15,6 +15,7 @@ from engine.errors import StudioError
 from engine.models import catalogue
 from engine.models.dense import backbones, one_stage, plain, semantic, table, two_stage
 from engine.models.dense.table import Architecture
+from engine.models.published import PREFIX
 
 __all__ = ["BUILDERS", "IMPORTED", "MADE", "Network", "build"]
 
@@ -128,6 +129,10 @@ def build(
     """Build a network; `engine.models.dense.build` says how."""
     row = table.architecture(architecture) if isinstance(architecture, str) else architecture
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
+    if isinstance(backbone, str) and backbone.startswith(PREFIX):
+        from engine.models.dense import finished
+
+        return finished.build((options or {})["config"], classes, seed=seed)
     chosen = row.chosen(options)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

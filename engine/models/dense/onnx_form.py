@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import io
 import warnings
-from contextlib import redirect_stdout
+from contextlib import nullcontext, redirect_stdout
 from typing import Any
 
 import onnx
 import torch
 from torch import Tensor, nn
+
+from engine.models.dense import boxes
 
 __all__ = ["OPSET", "OUTPUT_NAMES", "ForExport", "to_onnx"]
 
@@ -26,16 +28,17 @@ OUTPUT_NAMES = {
 
 
 class ForExport(nn.Module):
-    """images [B, 3, H, W], normalised -> tensors in the order of `output_names`."""
+    """images [B, 3, H, W], normalised -> tensors in the order of `output_names`; `plain`: in the steps that TensorRT can run."""
 
-    def __init__(self, network: Any, limit: int = 100) -> None:
+    def __init__(self, network: Any, limit: int = 100, *, plain: bool = False) -> None:
         super().__init__()
-        self.network, self.limit = network, limit
+        self.network, self.limit, self.plain = network, limit, plain
         self.output_names = OUTPUT_NAMES[network.task]
 
     def forward(self, images_BCHW: Tensor) -> tuple[Tensor, ...]:
         """Return detections [B, D, 6]; detections and masks [B, D, H, W]; or probabilities [B, K + 1, H, W]."""
-        found = self.network.decode(self.network(images_BCHW), self.limit)
+        with boxes.plain_steps() if self.plain else nullcontext():
+            found = self.network.decode(self.network(images_BCHW), self.limit)
         if "logits_BKHW" in found:
             return (found["logits_BKHW"].softmax(1),)
         return (found["detections_BD6"], found["masks_BDHW"]) if "masks_BDHW" in found else (found["detections_BD6"],)

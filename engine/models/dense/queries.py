@@ -27,10 +27,10 @@ from engine.models.dense import boxes
 from engine.models.dense.given import GivenMaps, drop_aliases, normalised_targets, pictures_like, summed
 from engine.models.dense.parts import group_norms, norm
 
-__all__ = ["DFINE", "DeformableDETR", "RTDETRv2"]
+__all__ = ["DFINE", "PRIOR", "DeformableDETR", "Queries", "RTDETRv2"]
 
 _HEAD_WIDTH = 32
-_PRIOR = 0.01
+PRIOR = 0.01
 """How likely a query is taken for a thing before anything is learnt."""
 
 _NAMES = {"loss_vfl": "classes", "loss_ce": "classes", "loss_bbox": "boxes", "loss_giou": "overlap", "loss_fgl": "edges", "loss_ddf": "agreement"}
@@ -41,7 +41,7 @@ def _no_backbone() -> ResNetConfig:
     return ResNetConfig(embedding_size=8, hidden_sizes=[8] * 4, depths=[1] * 4, layer_type="basic", out_features=["stage2", "stage3", "stage4"])  # type: ignore[call-arg]
 
 
-class _Queries(nn.Module):
+class Queries(nn.Module):
     """What the three share. `net` is transformers' model."""
 
     net: Any
@@ -65,7 +65,7 @@ class _Queries(nn.Module):
             "decoder_attention_heads": hidden // _HEAD_WIDTH,
             "decoder_layers": options["layers"],
             "num_queries": self.queries,
-            "initializer_bias_prior_prob": _PRIOR,
+            "initializer_bias_prior_prob": PRIOR,
         }
 
     def forward(self, maps: Sequence[Tensor]) -> dict[str, Any]:
@@ -107,7 +107,7 @@ def _projections(channels: Sequence[int], width: int) -> nn.ModuleList:
     return nn.ModuleList(nn.Sequential(nn.Conv2d(own, width, 1, bias=False), norm(width)) for own in channels)
 
 
-class RTDETRv2(_Queries):
+class RTDETRv2(Queries):
     """Lv et al. 2024."""
 
     config: Any = RTDetrV2Config
@@ -132,7 +132,7 @@ class DFINE(RTDETRv2):
     model = DFineForObjectDetection
 
 
-class DeformableDETR(_Queries):
+class DeformableDETR(Queries):
     """Zhu et al. 2021, with boxes refined layer by layer."""
 
     def __init__(self, strides: Sequence[int], channels: Sequence[int], classes: int, size: tuple[int, int], options: Mapping[str, Any]) -> None:
@@ -149,7 +149,7 @@ class DeformableDETR(_Queries):
     def _start(self) -> None:
         """Start as the authors' code does: hardly anything is a thing, boxes keep to where they look. transformers leaves this to trained weights."""
         for layer in self.net.class_embed:
-            nn.init.constant_(layer.bias, math.log(_PRIOR / (1 - _PRIOR)))
+            nn.init.constant_(layer.bias, math.log(PRIOR / (1 - PRIOR)))
         for number, branch in enumerate(self.net.bbox_embed):
             nn.init.zeros_(branch.layers[-1].weight)
             nn.init.zeros_(branch.layers[-1].bias)

@@ -52,10 +52,22 @@ class Pyramid:
 
 @dataclass(frozen=True)
 class Option:
-    """One thing that can be set about an architecture: its first choice is the default, made for few pictures and small machines."""
+    """One thing that can be set about an architecture: its first choice is the default, made for few pictures and small machines.
+
+    With `step`, every multiple of it between the smallest choice and the largest will do.
+    """
 
     choices: tuple[Any, ...]
     words: str
+    step: int = 0
+
+    def takes(self, value: Any) -> bool:
+        """Tell whether it can be set to a value."""
+        return value in self.choices or bool(self.step and value % self.step == 0 and min(self.choices) <= value <= max(self.choices))
+
+    def said(self) -> str:
+        """Say what it can be set to."""
+        return f"{min(self.choices)} to {max(self.choices)} in steps of {self.step}" if self.step else f"one of: {', '.join(map(str, self.choices))}"
 
 
 @dataclass(frozen=True)
@@ -98,8 +110,8 @@ class Architecture:
         for key, value in given.items():
             if key not in self.options:
                 raise StudioError(f"{self.title} has no option '{key}'", f"Use one of: {', '.join(self.options) or 'none'}.")
-            if value not in self.options[key].choices:
-                raise StudioError(f"{self.title}: '{key}' cannot be {value}", f"Use one of: {', '.join(map(str, self.options[key].choices))}.")
+            if not self.options[key].takes(value):
+                raise StudioError(f"{self.title}: '{key}' cannot be {value}", f"Use {self.options[key].said()}.")
         return {key: given.get(key, option.choices[0]) for key, option in self.options.items()}
 
 
@@ -154,18 +166,18 @@ def _traits(speed: int, accuracy: int, small_objects: int, edge: int, few_pictur
     return {"speed": speed, "accuracy": accuracy, "small_objects": small_objects, "edge": edge, "few_pictures": few_pictures}
 
 
-_WIDTH = Option((96, 64, 128, 256), "Channels of the pyramid and the heads. 256 is what the paper uses; fewer is faster and wants fewer pictures.")
-_CONVS = Option((2, 1, 3, 4), "Layers in each branch of the head. The paper uses 4.")
+_WIDTH = Option((96, 64, 128, 256), "Channels of the pyramid and the heads. 256 is what the paper uses; fewer is faster and wants fewer pictures.", 32)
+_CONVS = Option((2, 1, 3, 4), "Layers in each branch of the head. The paper uses 4.", 1)
 _LIGHT = Option((False, True), "Depthwise layers in the head: faster on small devices, a little weaker.")
-_ANCHOR = Option((3, 4, 2), "Side of the smallest anchor box, in steps of its map. 4 is what the paper uses; fewer for smaller things.")
+_ANCHOR = Option((3, 4, 2), "Side of the smallest anchor box, in steps of its map. 4 is what the paper uses; fewer for smaller things.", 1)
 _OUTPUT = Option((16, 32, 8), "How much smaller the coarsest map may be, where the backbone can keep it larger. 8 is sharper and four times the work.")
 _FINEST = Option((8, 4), "Finest map that is searched. 4 finds smaller things at four times the work.")
 _DICE = Option((True, False), "Learn from the overlap (Dice) beside the cross-entropy: steadier where a class covers few pixels.")
-_HIDDEN = Option((128, 64, 256), "Width of the transformer. 256 is what the paper uses.")
-_QUERIES = Option((100, 50, 300), "Most things that can be found in one picture.")
-_LAYERS = Option((3, 2, 6), "Decoder layers. 6 is what the paper uses.")
+_HIDDEN = Option((128, 64, 256), "Width of the transformer. 256 is what the paper uses.", 32)
+_QUERIES = Option((100, 50, 300), "Most things that can be found in one picture.", 10)
+_LAYERS = Option((3, 2, 6), "Decoder layers. 6 is what the paper uses.", 1)
 
-_MASK_LAYERS = Option((4, 7, 10), "Decoder layers. 10 is what the paper uses.")
+_MASK_LAYERS = Option((4, 7, 10), "Decoder layers. 10 is what the paper uses.", 1)
 
 _ROWS = (
     Architecture(
@@ -260,7 +272,7 @@ _ROWS = (
         "Ronneberger et al. 2015, U-Net, arxiv.org/abs/1505.04597",
         "Graft",
         wanted=(1, 2, 4),
-        options={"width": Option((128, 64, 256), "Channels of the coarsest step; each finer step has half as many."), "dice": _DICE},
+        options={"width": Option((128, 64, 256), "Channels of the coarsest step; each finer step has half as many.", 32), "dice": _DICE},
     ),
     Architecture(
         "fpn",
@@ -315,7 +327,7 @@ _ROWS = (
         _traits(4, 4, 3, 3, 4),
         "Xie et al. 2021, SegFormer, arxiv.org/abs/2105.15203",
         "transformers",
-        options={"width": Option((128, 64, 256, 768), "Channels of the decoder. 256 and 768 are what the paper uses."), "dice": _DICE},
+        options={"width": Option((128, 64, 256, 768), "Channels of the decoder. 256 and 768 are what the paper uses.", 32), "dice": _DICE},
     ),
     Architecture(
         "mask2former_semantic",
@@ -327,7 +339,7 @@ _ROWS = (
         "Cheng et al. 2022, Masked-attention Mask Transformer, arxiv.org/abs/2112.01527",
         "transformers",
         free_size=False,
-        options={"hidden": _HIDDEN, "queries": Option((50, 100), "Most regions in one picture."), "layers": _MASK_LAYERS},
+        options={"hidden": _HIDDEN, "queries": Option((50, 100), "Most regions in one picture.", 10), "layers": _MASK_LAYERS},
     ),
     Architecture(
         "mask_rcnn",
@@ -351,7 +363,7 @@ _ROWS = (
         "Cheng et al. 2022, Masked-attention Mask Transformer, arxiv.org/abs/2112.01527",
         "transformers",
         free_size=False,
-        options={"hidden": _HIDDEN, "queries": Option((50, 100), "Most things that can be found in one picture."), "layers": _MASK_LAYERS},
+        options={"hidden": _HIDDEN, "queries": Option((50, 100), "Most things that can be found in one picture.", 10), "layers": _MASK_LAYERS},
     ),
 )
 

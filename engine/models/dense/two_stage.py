@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
@@ -25,7 +26,7 @@ from engine.models.dense import boxes
 from engine.models.dense.one_stage import Outputs, Targets, ratio_boxes, torchvision_targets
 from engine.models.dense.parts import Pyramid
 
-__all__ = ["RCNN", "MaskRCNN", "paste"]
+__all__ = ["RCNN", "MaskRCNN", "paste", "sampled"]
 
 _RATIOS = (0.5, 1.0, 2.0)
 _ANCHOR = 3.0
@@ -114,6 +115,10 @@ class RCNN(nn.Module):
         levels_R = torch.floor(_CANONICAL_LEVEL + torch.log2(sides_R / _CANONICAL_PX) + 1e-6).clamp(math.log2(strides[0]), math.log2(strides[-1]))
         result = torch.zeros((regions_R5.shape[0], maps[0].shape[1], size_px, size_px), device=regions_R5.device)
         for one, stride in zip(maps, strides, strict=True):
+            if boxes.in_plain_steps():  # each region from each map, and all but one of them weighed with 0
+                own_R = (levels_R == math.log2(stride)).to(result.dtype)
+                result = result + own_R[:, None, None, None] * sampled(one.float(), regions_R5, size_px, stride)
+                continue
             rows = torch.where(levels_R == math.log2(stride))[0]
             result = result.index_put((rows,), roi_align(one.float(), regions_R5[rows], (size_px, size_px), 1 / stride, 2))
         return result
@@ -168,6 +173,22 @@ class MaskRCNN(RCNN):
         masks_BDhw = shares.view(-1, limit, *shares.shape[-2:])
         masks_BDHW = paste(masks_BDhw, detections_BD6[..., :4], outputs["height"], outputs["width"])
         return {"detections_BD6": detections_BD6, "masks_BDHW": masks_BDHW * (detections_BD6[..., 4] > 0)[..., None, None]}
+
+
+def sampled(map_BChw: Tensor, regions_R5: Tensor, size_px: int, stride: int) -> Tensor:
+    """Do what `roi_align` does with two samples a side of each cell, for as many regions in every picture: TensorRT for RTX has no such operator."""
+    batch, count = map_BChw.shape[0], 2 * size_px
+    low_BP2, high_BP2 = (part.reshape(batch, -1, 2) / stride for part in (regions_R5[:, 1:3], regions_R5[:, 3:]))
+    steps_S = (torch.arange(count, device=map_BChw.device, dtype=low_BP2.dtype) + 0.5) / count
+    places_BP2S = low_BP2[..., None] + (high_BP2 - low_BP2).clamp(min=1)[..., None] * steps_S  # torchvision counts no region as smaller than a map pixel
+    size_2 = torch.tensor((map_BChw.shape[-1], map_BChw.shape[-2]), device=map_BChw.device, dtype=low_BP2.dtype)
+    shares_BP2S = (2 * places_BP2S + 1) / size_2[:, None] - 1
+    x_BPSS = shares_BP2S[:, :, 0, None, :].expand(-1, -1, count, count)
+    y_BPSS = shares_BP2S[:, :, 1, :, None].expand(-1, -1, count, count)
+    grid_BKS2 = torch.stack((x_BPSS, y_BPSS), -1).flatten(1, 2)
+    found_BCKS = F.grid_sample(map_BChw, grid_BKS2, mode="bilinear", padding_mode="border", align_corners=False)
+    cells_BCKs = F.avg_pool2d(found_BCKS, 2)
+    return cells_BCKs.reshape(batch, map_BChw.shape[1], -1, size_px, size_px).transpose(1, 2).flatten(0, 1)
 
 
 def _regions(chosen: Sequence[Tensor]) -> Tensor:

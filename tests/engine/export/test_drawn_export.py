@@ -16,8 +16,9 @@ import pytest
 
 from engine import runs, workspace
 from engine.evaluation import answers
-from engine.export import metadata, models
+from engine.export import for_tensorrt, metadata, models
 from engine.export.folder import deploy_folder
+from engine.export.jobs import run_export
 from engine.export.predictor import OUTPUTS, Predictor
 from engine.models import catalogue
 from engine.recipe import recipe_from
@@ -77,6 +78,26 @@ def test_the_file_says_what_it_is(run: Run) -> None:
     assert about is not None
     assert (about.task, about.preprocessing.fit, about.preprocessing.fill) == (run.recipe.task, "whole", 114)
     assert about.origin["run_id"] == run.id
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_tensorrt_engine_is_built_from_the_same_answers_in_other_steps(run: Run, precision: str, tmp_path: Path) -> None:
+    pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx has no wheel for this platform")
+    if run.recipe.task == "instance-segmentation" and precision == "fp32":
+        pytest.skip("half precision takes the same path, and this is slow")
+    request = {"run_id": run.id, "format": "tensorrt", "options": {"precision": precision}}
+    told = run_export(request, lambda event: None, lambda: False, tmp_path)
+    assert told["bytes"] == Path(told["file"]).stat().st_size > 1_000_000
+    assert told["parity"]["passed"]
+    assert told["parity"]["max_abs"] <= (1e-3 if precision == "fp32" else 0.05)
+    assert told["batches"] == [1, 4, 16]
+    assert not list(tmp_path.glob("*.onnx"))
+    assert told["parity"]["n"] > 1
+    for_tensorrt.write(run, tmp_path / "plain.onnx", precision)
+    proto = onnx.load(tmp_path / "plain.onnx")
+    assert not {node.op_type for node in proto.graph.node} & {"NonMaxSuppression", "NonZero", "RoiAlign", "Loop", "If"}
+    halves = sum(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in proto.graph.initializer)
+    assert (halves > 50) == (precision == "fp16")
 
 
 def test_the_deploy_folder_answers_as_the_studio_does(run: Run, tmp_path: Path) -> None:

@@ -41,6 +41,26 @@ def test_basic_settings_stand_open_and_expert_ones_are_folded_away() -> None:
     assert shown == {row.key for row in settings("image-classification") if row.level == "basic" and row.key != "preset"}
 
 
+def _drawn_page() -> None:
+    from engine.models.dense.options import idle_settings
+    from pages.parts import form
+
+    form.settings_form("f", "balanced", "object-detection", idle_settings("ssd"))
+
+
+def test_what_the_architecture_has_no_part_for_is_grey_and_says_why() -> None:
+    app = AppTest.from_function(_drawn_page, default_timeout=30)
+    app.session_state[EXPERT] = True
+    app.run()
+    assert not app.exception
+    anchor = app.number_input(key="f-anchor_size")
+    assert anchor.disabled
+    assert "SSD has no such part, so it does nothing here" in anchor.help
+    assert not app.number_input(key="f-batch_size").disabled
+    (light,) = [group for group in app.get("button_group") if group.key == "f-head_light"]
+    assert not light.disabled
+
+
 def test_every_setting_has_a_widget_that_shows_the_presets_value() -> None:
     for preset in PRESETS:
         app = _form(expert=True, preset=preset)

@@ -19,7 +19,7 @@ from benchmarks.cells import compare
 from engine.models.dense import boxes, table
 from engine.models.dense.networks import BUILDERS
 from engine.models.dense.onnx_form import to_onnx
-from engine.models.dense.two_stage import paste
+from engine.models.dense.two_stage import paste, sampled
 
 SIZE = 128
 
@@ -68,6 +68,31 @@ def test_nms_in_torch_and_in_the_file_is_torchvisions(seed: int, pictures: int, 
         assert torch.nonzero(mask_BM[picture])[:, 0].tolist() == expected
     fed = torch.cat((boxes_BM4, scores_BM[..., None], classes_BM[..., None].float()), -1)
     assert np.array_equal(suppress_session().run(None, {"images": fed.numpy()})[0], mask_BM.numpy())
+
+
+@given(seed=st.integers(0, 10**6), pictures=st.integers(1, 3), classes=st.integers(1, 4))
+@settings(max_examples=60, deadline=None)
+def test_nms_in_plain_steps_keeps_the_same_boxes(seed: int, pictures: int, classes: int) -> None:
+    boxes_BM4, scores_BM, classes_BM = random_boxes(seed, pictures, 60, classes)
+    order_BM = scores_BM.argsort(1, descending=True)
+    scores_BM, classes_BM = scores_BM.gather(1, order_BM), classes_BM.gather(1, order_BM)
+    boxes_BM4 = boxes_BM4.gather(1, order_BM[..., None].expand(-1, -1, 4))
+    scores_BM[:, seed % 60] = 0  # as proposals too small to count leave it
+    expected = boxes.nms_mask(boxes_BM4, scores_BM, classes_BM, 0.5)
+    with boxes.plain_steps():
+        assert torch.equal(boxes.nms_mask(boxes_BM4, scores_BM, classes_BM, 0.5), expected)
+    assert not boxes.in_plain_steps()
+
+
+def test_regions_are_sampled_as_torchvision_does() -> None:
+    generator = torch.Generator().manual_seed(0)
+    map_BChw = torch.rand(2, 5, 12, 16, generator=generator)
+    low_R2 = torch.rand(14, 2, generator=generator) * torch.tensor((100.0, 70.0))
+    high_R2 = torch.minimum(low_R2 + torch.rand(14, 2, generator=generator) * 90, torch.tensor((128.0, 96.0)))
+    high_R2[3] = low_R2[3]  # an empty one, as filled-up lists have them
+    regions_R5 = torch.cat((torch.arange(2.0).repeat_interleave(7)[:, None], low_R2, high_R2), 1)
+    expected = torchvision.ops.roi_align(map_BChw, regions_R5, (7, 7), 1 / 8, 2)
+    assert torch.allclose(sampled(map_BChw, regions_R5, 7, 8), expected, atol=1e-5)
 
 
 def test_selected_boxes_come_best_first_and_filled_up() -> None:

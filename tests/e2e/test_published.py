@@ -1,0 +1,97 @@
+"""Door two where things are found: a finished detector is fetched from a hub on this machine, tried as it is, and retrained."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.e2e.steps import Studio, ready, screenshots
+from tests.e2e.test_drawn_tasks import _export, _go, _key
+from tests.published import KEY, Hub, detector  # noqa: F401 (fixture)
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory, detector: Path) -> Iterator[Studio]:  # noqa: F811
+    """A studio whose hub is on this machine."""
+    hub = Hub(detector)
+    thread = threading.Thread(target=hub.serve_forever, args=(0.02,))
+    thread.start()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(os.environ, "GRAFT_HUB", hub.url)
+        started = Studio(tmp_path_factory.mktemp("studio") / "graft")
+        started.home.mkdir()
+        try:
+            yield started.start()
+            assert started.torch_in_server() == []
+        finally:
+            started.stop()
+            started.end_workers()
+            hub.shutdown()
+            hub.server_close()
+            thread.join()
+    assert not started.tracebacks(), started.tracebacks()
+
+
+def _project(studio: Studio, folder: Path, task: str) -> str:
+    done = studio.engine("import", str(_export(folder / "discs.zip", 12)), "--project", task, "--task", task, "--json")
+    assert done.returncode == 0, done.stderr
+    return str(json.loads(done.stdout)["project"]["id"])
+
+
+def test_a_finished_detector_is_fetched_tried_and_retrained(page: Page, studio: Studio, tmp_path: Path) -> None:
+    project = _project(studio, tmp_path, "object-detection")
+    page.goto(f"/start?project={project}&door=optimized")
+    ready(page)
+    fetch = _key(page, f"fetch-{KEY}")
+    expect(fetch).to_be_disabled()
+    page.get_by_text("I accept its licence (apache-2.0)").first.click()
+    ready(page)
+    screenshots(page, "object-detection-optimized")
+    fetch.click()
+    expect(_key(page, f"try-{KEY}")).to_be_visible(timeout=60_000)
+    ready(page)
+    expect(page.get_by_text(re.compile("On this computer")).first).to_be_visible()
+    _key(page, f"try-{KEY}").click()
+    page.wait_for_url(re.compile("/try"))
+    expect(page.get_by_text("reading the picture included")).to_be_visible(timeout=120_000)
+    ready(page)
+    screenshots(page, "object-detection-optimized-try")
+
+    _go(page, "start")
+    _key(page, "open-optimized").click()
+    ready(page)
+    _key(page, f"pick-{KEY}").click()
+    expect(page.get_by_text("Starting from")).to_be_visible()
+    ready(page)
+    _go(page, "train")
+    _key(page, "goal-quick").click()
+    ready(page)
+    page.get_by_role("spinbutton", name=re.compile("^Epochs")).fill("2")
+    page.keyboard.press("Tab")
+    ready(page)
+    page.get_by_text("Expert settings").click()
+    page.get_by_role("tab", name="The model").click()
+    page.get_by_role("spinbutton", name=re.compile("^Picture size")).fill("128")
+    page.keyboard.press("Tab")
+    ready(page)
+    _key(page, "start").click()
+    expect(page.get_by_text("Finished", exact=True).first).to_be_visible(timeout=240_000)
+    ready(page)
+    _go(page, "results")
+    expect(page.get_by_text("mAP", exact=True).first).to_be_visible()
+    told = [json.loads(path.read_text()) for path in (studio.home / "projects" / project / "runs").glob("*/report.json")]
+    assert [(row["start"]["key"], row["start"]["weights"]) for row in told] == [(f"ready/{KEY}", "pretrained")]
+
+
+def test_where_there_is_none_it_says_so(page: Page, studio: Studio, tmp_path: Path) -> None:
+    project = _project(studio, tmp_path, "semantic-segmentation")
+    page.goto(f"/start?project={project}&door=optimized")
+    ready(page)
+    expect(page.get_by_text(re.compile("No finished model for this task"))).to_be_visible()
