@@ -57,6 +57,9 @@ __all__ = [
 
 State = Literal["new", "waiting", "running", "paused", "interrupted", "finished", "stopped", "failed"]
 
+_LONGEST_ID = 200
+"""Letters of an id that is asked for. Longer ones are none of ours, and file systems refuse to look for them."""
+
 _REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -319,7 +322,7 @@ def find(run_id: str) -> Run:
     Raises:
         StudioError: if there is none.
     """
-    if run_id and Path(run_id).name == run_id:
+    if run_id and len(run_id) <= _LONGEST_ID and Path(run_id).name == run_id:
         for project in (workspace.home() / "projects").glob("*"):
             if (project / "runs" / run_id / "recipe.json").exists():
                 return Run(project / "runs" / run_id)
@@ -333,7 +336,7 @@ def find_job(job_id: str) -> Run:
         StudioError: if there is none.
     """
     folder = workspace.home() / "jobs" / job_id
-    if job_id and Path(job_id).name == job_id and (folder / "request.json").exists():
+    if job_id and len(job_id) <= _LONGEST_ID and Path(job_id).name == job_id and (folder / "request.json").exists():
         return Run(folder)
     raise StudioError(f"there is no job '{job_id}'", "Start it again.")
 
