@@ -311,9 +311,19 @@ def resume(run: Run) -> None:
 def list_runs(project_id: str | None = None) -> list[Run]:
     """Return the runs of one project, or of all, newest first."""
     root = workspace.home() / "projects"
-    pattern = f"{project_id or '*'}/runs/run-*"
-    found = [Run(folder) for folder in root.glob(pattern) if (folder / "recipe.json").exists()]
+    folders = [root / project_id] if project_id else [folder for folder in root.glob("*") if folder.is_dir()]
+    found = [Run(path) for folder in folders for path in _run_folders(folder / "runs")]
     return sorted(found, key=lambda run: run.id, reverse=True)
+
+
+def _run_folders(parent: Path) -> list[Path]:
+    """Return the folders of the runs in a folder. Pages ask at every click, also about a thousand runs: no object is made for what is no run."""
+    try:
+        with os.scandir(parent) as entries:
+            names = [entry.path for entry in entries if entry.name.startswith("run-") and os.path.exists(f"{entry.path}/recipe.json")]  # noqa: PTH110
+    except FileNotFoundError:
+        return []
+    return [Path(name) for name in names]
 
 
 def find(run_id: str) -> Run:
