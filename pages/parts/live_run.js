@@ -98,9 +98,10 @@ class LiveRun {
       if (!(error instanceof TypeError)) {
         throw error // not a server that is away for a while, which Streamlit says itself
       }
-    }
-    if (this.data === asked) {
-      this.wait()
+    } finally {
+      if (this.data === asked) {
+        this.wait()
+      }
     }
   }
 
