@@ -1,7 +1,8 @@
 """The user interface's speed, in a real browser: bar 3 of the README.
 
-    python -m benchmarks.ui                     the figures the README quotes (about six minutes, on an idle machine)
-    python -m benchmarks.ui --runs 20 --points 20000 --seconds 6 --rounds 1        a smoke test
+    python -m benchmarks.ui                     the figures the README quotes (about eight minutes, on an idle machine)
+    python -m benchmarks.ui --only watching             one part: first, pages, chart, watching
+    python -m benchmarks.ui --runs 20 --points 20000 --seconds 12 --rounds 1       a smoke test
 
 1. first page: from starting the server until the first page stands still
 2. page change: from the click on a page's link until that page stands still and is painted
@@ -28,8 +29,9 @@ import psutil
 from playwright.sync_api import Browser, Page, sync_playwright
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
+from benchmarks.quietness import Others, undisturbed_median
 from tests.e2e.conftest import FLAGS, find_browser
-from tests.e2e.steps import DESKTOP, Studio, ready
+from tests.e2e.steps import DESKTOP, Studio, at_rest, ready
 
 CHANGE_PAGE = """async title => {
   const state = () => document.querySelector('[data-testid=stApp]')?.dataset.testScriptState
@@ -54,10 +56,20 @@ CHANGE_PAGE = """async title => {
 }"""
 
 WATCH_CHART = """async seconds => {
-  const first = document.querySelector('.js-plotly-plot')
-  const range = JSON.stringify(first.layout.xaxis.range)
+  const first = document.querySelector('.graft-live-chart')
+  const zoom = JSON.stringify(first.zoom)
   const seen = { frames: 0, blank: 0, other_node: 0, updates: 0, zoom_kept: true, longest_gap_ms: 0 }
-  const newest = plot => JSON.stringify((plot.data || []).map(line => [line.x.length, line.x.at(-1), line.y.at(-1)]))
+  const newest = chart => JSON.stringify(chart.data.map(line => [line.x.length, line.x.at(-1), line.y.at(-1)]))
+  const coloured = canvas => {  // a line is there: axes and words are grey
+    const { width, height } = canvas
+    if (!width || !height) return false
+    const pixels = canvas.getContext('2d').getImageData(0, 0, width, height).data
+    for (let at = 0; at < pixels.length; at += 4) {
+      const [red, green, blue, alpha] = pixels.subarray(at, at + 4)
+      if (alpha > 80 && Math.max(red, green, blue) - Math.min(red, green, blue) > 50) return true
+    }
+    return false
+  }
   let last = newest(first)
   const end = performance.now() + seconds * 1000
   let before = performance.now()
@@ -67,17 +79,20 @@ WATCH_CHART = """async seconds => {
     seen.longest_gap_ms = Math.max(seen.longest_gap_ms, Math.round(now - before))
     before = now
     seen.frames += 1
-    const plot = document.querySelector('.js-plotly-plot')
-    if (plot !== first) seen.other_node += 1
-    const lines = plot ? plot.querySelectorAll('.main-svg path.js-line').length : 0
-    if (!lines || plot.getBoundingClientRect().height < 50) seen.blank += 1
-    if (!plot) continue
-    const state = newest(plot)
+    const chart = document.querySelector('.graft-live-chart')
+    if (chart !== first) seen.other_node += 1
+    if (!chart || chart.getBoundingClientRect().height < 50 || !coloured(chart.querySelector('canvas'))) seen.blank += 1
+    if (!chart) continue
+    const state = newest(chart)
     if (state !== last) { seen.updates += 1; last = state }
   }
-  seen.zoom_kept = JSON.stringify(document.querySelector('.js-plotly-plot').layout.xaxis.range) === range
+  seen.zoom_kept = JSON.stringify(document.querySelector('.graft-live-chart').zoom) === zoom
   return seen
 }"""
+
+PARTS = ("first", "pages", "chart", "watching")
+SETTLE_SECONDS = 24.0
+"""From opening a page on a run until it looks at the calm pace that it keeps from then on (pages/parts/live_run.js)."""
 
 
 def command_line() -> argparse.Namespace:
@@ -87,6 +102,7 @@ def command_line() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=25, help="of each turn of the slow-down, and of watching the chart")
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--image-size", type=int, default=0)
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()
 
@@ -175,7 +191,7 @@ def watched(page: Page, studio: Studio, project: str, run: str) -> None:
     page.goto(f"{studio.url}/train?project={project}&run={run}")
     ready(page)
     try:
-        page.wait_for_function("() => document.querySelector('.js-plotly-plot')?.data?.some(line => line.x.length >= 3)", timeout=90_000)
+        page.wait_for_function("() => document.querySelector('.graft-live-chart')?.data?.some(line => line.x.length >= 3)", timeout=90_000)
     except PlaywrightTimeout as error:
         from engine import runs
 
@@ -188,10 +204,12 @@ def live_chart(studio: Studio, browser: Browser, project: str, run: str, seconds
     """Zoom into the first chart with the mouse, then watch it in every frame."""
     page = browser.new_page(viewport=DESKTOP)
     watched(page, studio, project, run)
-    page.locator(".js-plotly-plot").first.scroll_into_view_if_needed()
-    box = page.locator(".js-plotly-plot .nsewdrag").first.bounding_box()
+    stage = page.locator(".graft-live-chart canvas").first
+    stage.scroll_into_view_if_needed()
+    at_rest(stage)
+    box = stage.bounding_box()
     assert box
-    page.mouse.move(box["x"] + box["width"] * 0.1, box["y"] + box["height"] / 2)
+    page.mouse.move(box["x"] + box["width"] * 0.3, box["y"] + box["height"] / 2)
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] * 0.95, box["y"] + box["height"] / 2, steps=8)
     page.mouse.up()
@@ -202,13 +220,13 @@ def live_chart(studio: Studio, browser: Browser, project: str, run: str, seconds
 
 
 def steps_per_second(run: Any, start: float, end: float) -> float:
-    """Return the steps a second that the run's own events state between two times."""
+    """Return the steps a second that the run's own events state between two times, over whole epochs: a validation more or less would be noise."""
     from engine import events
 
     seen, _ = events.read_from(run.events_path)
-    steps = [event for event in seen if isinstance(event, events.Step) and start <= event.t <= end]
-    assert len({event.t for event in steps}) > 1, f"{len(steps)} steps in {end - start:.0f} s are too few to measure: give more --seconds"
-    return (steps[-1].step - steps[0].step) / (steps[-1].t - steps[0].t)
+    epochs = [event for event in seen if isinstance(event, events.Epoch) and start <= event.t <= end]
+    assert len(epochs) > 1, f"{len(epochs)} epochs in {end - start:.0f} s are too few to measure: give more --seconds"
+    return (epochs[-1].step - epochs[0].step) / (epochs[-1].t - epochs[0].t)
 
 
 def processor_seconds(processes: list[psutil.Process]) -> float:
@@ -222,36 +240,74 @@ def processor_seconds(processes: list[psutil.Process]) -> float:
     return total
 
 
+def browsers() -> list[psutil.Process]:
+    return [one for one in psutil.Process().children(recursive=True) if "chrom" in one.name()]
+
+
+class Strangers:
+    """Tells how many cores were taken, since it was made, by what is neither the browsers nor at work in this studio's workspace."""
+
+    def __init__(self, studio: Studio) -> None:
+        self._known = [*browsers(), *(one for one in psutil.process_iter() if self._at_work(one, studio))]
+        self._used, self._began, self._others = processor_seconds(self._known), time.monotonic(), Others()
+
+    @staticmethod
+    def _at_work(process: psutil.Process, studio: Studio) -> bool:
+        try:
+            return process.environ().get("GRAFT_HOME") == str(studio.home) and process.pid != os.getpid()
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            return False
+
+    def took(self) -> float:
+        """Return the cores (1 = one whole core); call it once."""
+        own = (processor_seconds(self._known) - self._used) / (time.monotonic() - self._began)
+        return max(0.0, self._others.took() - own)
+
+
 def slowdown(studio: Studio, browser: Browser, project: str, run: Any, seconds: float, rounds: int) -> dict[str, Any]:
-    """Take turns without and with two browsers on the Train page; return steps a second of each turn and who used the processor."""
+    """Take turns of two browsers that look at nothing and at the Train page; return steps a second of each turn and who used the processor.
+
+    The browsers are open throughout, and a turn begins once their pages are at the pace that they keep: it is watching that is measured, not loading.
+    """
     assert studio.process
     server = [psutil.Process(studio.process.pid)]
-    alone, beside, server_share, browser_share = [], [], [], []
-    for _ in range(rounds):
-        start = time.time()
-        time.sleep(seconds)
-        alone.append(steps_per_second(run, start, time.time()))
-        pages = [browser.new_context(viewport=DESKTOP).new_page() for _ in range(2)]
+    pages = [browser.new_context(viewport=DESKTOP).new_page() for _ in range(2)]
+    pace: dict[bool, list[float]] = {False: [], True: []}
+    shares: list[tuple[float, float]] = []
+    disturbed = []
+    for turn in range(2 * rounds):
+        watching = turn % 4 in (1, 2)  # alone, watched, watched, alone: a drift of the machine's speed falls on both alike
+        settle = 2.0 if turn else SETTLE_SECONDS  # what was done before has worn off
         for page in pages:
-            watched(page, studio, project, run.id)
-        time.sleep(3)
-        browsers = [one for one in psutil.Process().children(recursive=True) if "chrom" in one.name()]
-        start, used = time.time(), (processor_seconds(server), processor_seconds(browsers))
+            if not watching:
+                page.goto("about:blank")
+            elif page.url == "about:blank":
+                watched(page, studio, project, run.id)
+                settle = SETTLE_SECONDS
+        time.sleep(settle)
+        own, others = browsers(), Strangers(studio)
+        start, used = time.time(), (processor_seconds(server), processor_seconds(own))
         time.sleep(seconds)
         took = time.time() - start
-        beside.append(steps_per_second(run, start, time.time()))
-        server_share.append((processor_seconds(server) - used[0]) / took)
-        browser_share.append((processor_seconds(browsers) - used[1]) / took)
-        for page in pages:
-            page.context.close()
-        time.sleep(2)
-    ratios = [there / without for there, without in zip(beside, alone, strict=True)]
+        spent = (processor_seconds(server) - used[0], processor_seconds(own) - used[1])
+        disturbed.append(others.took())
+        pace[watching].append(steps_per_second(run, start, time.time()))
+        if watching:
+            shares.append((spent[0] / took, spent[1] / took))
+    for page in pages:
+        page.context.close()
+    ratios = [there / without for there, without in zip(pace[True], pace[False], strict=True)]
+    pairs = [(0, 1), (3, 2)]  # of each four turns: which alone and which watched stand side by side
+    beside = [max(disturbed[4 * (number // 2) + turn] for turn in pairs[number % 2]) for number in range(rounds)]
+    ratio, quiet = undisturbed_median(ratios, beside)
     return {
-        "steps_per_s_alone": [round(value, 3) for value in alone],
-        "steps_per_s_watched": [round(value, 3) for value in beside],
-        "slower_share": round(1 - statistics.median(ratios), 4),
-        "server_cores": round(statistics.median(server_share), 3),
-        "browsers_cores": round(statistics.median(browser_share), 3),
+        "steps_per_s_alone": [round(value, 3) for value in pace[False]],
+        "steps_per_s_watched": [round(value, 3) for value in pace[True]],
+        "slower_share": round(1 - ratio, 4),
+        "undisturbed_pairs": quiet,
+        "server_cores": round(statistics.median(share[0] for share in shares), 4),
+        "browsers_cores": round(statistics.median(share[1] for share in shares), 4),
+        "others_cores": [round(value, 3) for value in disturbed],
     }
 
 
@@ -259,39 +315,46 @@ def measure(given: argparse.Namespace, studio: Studio, browser: Browser) -> dict
     found: dict[str, Any] = {"runs": given.runs, "points": given.points}
     project, run = fill(studio, given.runs, given.points)
     starts = []
-    for _ in range(3):
+    for _ in range(3 if "first" in given.only else 0):
         starts.append(first_page(studio, browser))
         studio.stop()
-    found["first_page_s"] = {"answers": [round(one[0], 2) for one in starts], "stands": [round(one[1], 2) for one in starts]}
+    if starts:
+        found["first_page_s"] = {"answers": [round(one[0], 2) for one in starts], "stands": [round(one[1], 2) for one in starts]}
     studio.start()
-    changes = page_changes(studio, browser, project, run, rounds=5)
-    found["page_change_s"] = {title: {"median": round(statistics.median(all_), 3), "worst": round(max(all_), 3)} for title, all_ in changes.items()}
+    if "pages" in given.only:
+        others = Strangers(studio)
+        changes = page_changes(studio, browser, project, run, rounds=5)
+        found["page_change_others_cores"] = round(others.took(), 3)
+        found["page_change_s"] = {title: {"median": round(statistics.median(all_), 3), "worst": round(max(all_), 3)} for title, all_ in changes.items()}
+    if not {"chart", "watching"} & set(given.only):
+        return found
     with training(studio, given.image_size) as real:
-        found["live_chart"] = live_chart(studio, browser, project, real.id, given.seconds)
-        found["watching"] = slowdown(studio, browser, project, real, given.seconds, given.rounds)
+        if "chart" in given.only:
+            found["live_chart"] = live_chart(studio, browser, project, real.id, given.seconds)
+        if "watching" in given.only:
+            found["watching"] = slowdown(studio, browser, project, real, given.seconds, given.rounds)
     return found
 
 
 def table(found: dict[str, Any]) -> str:
-    first, chart, watching = found["first_page_s"], found["live_chart"], found["watching"]
-    slowest = max(found["page_change_s"].items(), key=lambda entry: entry[1]["median"])
-    rows = [
-        (
-            "first page after start",
-            f"{statistics.median(first['stands']):.2f} s (server answers after {statistics.median(first['answers']):.2f} s)",
-            "under 3 s",
-        ),
-        *((f"change to {title}", f"{took['median']:.3f} s (worst {took['worst']:.3f})", "under 0.5 s") for title, took in found["page_change_s"].items()),
-        ("slowest page", f"{slowest[0]}, {slowest[1]['median']:.3f} s", "under 0.5 s"),
-        (
-            "live chart",
-            f"{chart['updates']} updates in {chart['frames']} frames: {chart['blank']} blank, {chart['other_node']} in another node",
-            "0 blank, 0 other",
-        ),
-        ("its zoom", "kept" if chart["zoom_kept"] else "lost", "kept"),
-        ("two browsers watching", f"training slows by {watching['slower_share']:.1%} (below zero: noise)", "under 3 %"),
-        ("processor meanwhile", f"server {watching['server_cores']:.2f} cores, browsers {watching['browsers_cores']:.2f} cores", ""),
-    ]
+    rows: list[tuple[str, str, str]] = []
+    if first := found.get("first_page_s"):
+        words = f"{statistics.median(first['stands']):.2f} s (server answers after {statistics.median(first['answers']):.2f} s)"
+        rows.append(("first page after start", words, "under 3 s"))
+    if changes := found.get("page_change_s"):
+        slowest = max(changes.items(), key=lambda entry: entry[1]["median"])
+        rows += [(f"change to {title}", f"{took['median']:.3f} s (worst {took['worst']:.3f})", "under 0.5 s") for title, took in changes.items()]
+        rows.append(("slowest page", f"{slowest[0]}, {slowest[1]['median']:.3f} s", "under 0.5 s"))
+        rows.append(("other processes", f"{found['page_change_others_cores']:.2f} cores", "none"))
+    if chart := found.get("live_chart"):
+        words = f"{chart['updates']} updates in {chart['frames']} frames: {chart['blank']} blank, {chart['other_node']} in another node"
+        rows += [("live chart", words, "0 blank, 0 other"), ("its zoom", "kept" if chart["zoom_kept"] else "lost", "kept")]
+    if watching := found.get("watching"):
+        rows += [
+            ("two browsers watching", f"training slows by {watching['slower_share']:.1%} ({watching['undisturbed_pairs']} quiet pairs of turns)", "under 3 %"),
+            ("processor meanwhile", f"server {watching['server_cores']:.3f} cores, browsers {watching['browsers_cores']:.3f} cores", ""),
+            ("other processes", f"{max(watching['others_cores']):.2f} cores at most", "none"),
+        ]
     width = max(len(row[0]) for row in rows)
     head = f"workspace: {found['runs']:,} runs, {found['points']:,} points; {os.cpu_count()} cores"
     return "\n".join([head, *(f"{name:<{width}}  {value:<58}  {goal}" for name, value, goal in rows)])

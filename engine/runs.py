@@ -57,6 +57,9 @@ __all__ = [
 
 State = Literal["new", "waiting", "running", "paused", "interrupted", "finished", "stopped", "failed"]
 
+_LONGEST_ID = 200
+"""Letters of an id that is asked for. Longer ones are none of ours, and file systems refuse to look for them."""
+
 _REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -308,9 +311,19 @@ def resume(run: Run) -> None:
 def list_runs(project_id: str | None = None) -> list[Run]:
     """Return the runs of one project, or of all, newest first."""
     root = workspace.home() / "projects"
-    pattern = f"{project_id or '*'}/runs/run-*"
-    found = [Run(folder) for folder in root.glob(pattern) if (folder / "recipe.json").exists()]
+    folders = [root / project_id] if project_id else [folder for folder in root.glob("*") if folder.is_dir()]
+    found = [Run(path) for folder in folders for path in _run_folders(folder / "runs")]
     return sorted(found, key=lambda run: run.id, reverse=True)
+
+
+def _run_folders(parent: Path) -> list[Path]:
+    """Return the folders of the runs in a folder. Pages ask at every click, also about a thousand runs: no object is made for what is no run."""
+    try:
+        with os.scandir(parent) as entries:
+            names = [entry.path for entry in entries if entry.name.startswith("run-") and os.path.exists(f"{entry.path}/recipe.json")]  # noqa: PTH110
+    except FileNotFoundError:
+        return []
+    return [Path(name) for name in names]
 
 
 def find(run_id: str) -> Run:
@@ -319,7 +332,7 @@ def find(run_id: str) -> Run:
     Raises:
         StudioError: if there is none.
     """
-    if run_id and Path(run_id).name == run_id:
+    if run_id and len(run_id) <= _LONGEST_ID and Path(run_id).name == run_id:
         for project in (workspace.home() / "projects").glob("*"):
             if (project / "runs" / run_id / "recipe.json").exists():
                 return Run(project / "runs" / run_id)
@@ -333,7 +346,7 @@ def find_job(job_id: str) -> Run:
         StudioError: if there is none.
     """
     folder = workspace.home() / "jobs" / job_id
-    if job_id and Path(job_id).name == job_id and (folder / "request.json").exists():
+    if job_id and len(job_id) <= _LONGEST_ID and Path(job_id).name == job_id and (folder / "request.json").exists():
         return Run(folder)
     raise StudioError(f"there is no job '{job_id}'", "Start it again.")
 

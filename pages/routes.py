@@ -24,7 +24,7 @@ from starlette.routing import Route
 from engine import runs, workspace
 from engine.data import images, items
 from engine.errors import StudioError
-from pages import answer_routes, label_routes
+from pages import answer_routes, label_routes, live_routes
 
 __all__ = ["DOWNLOADS", "LIMITS", "ROUTES", "prune_uploads", "safe_name", "upload_path"]
 
@@ -258,4 +258,5 @@ ROUTES = [
     Route("/graft/download/{run}/{name}", download),
     *answer_routes.ROUTES,
     *label_routes.ROUTES,
+    *live_routes.ROUTES,
 ]

@@ -16,14 +16,14 @@ from engine.runs import Run, State
 from pages.parts import form
 from pages.parts import state as ui
 from pages.parts.estimate import estimate_panel, estimate_state, stop_estimates
-from pages.parts.live import live_area, log_tail, steering
+from pages.parts.live import live_area, log_tail, steering, watch
+from pages.parts.live_state import marks_of
 from pages.parts.run_list import page_of_runs, run_list
 from pages.parts.run_picker import ACTIVE, STATES, badge, next_name, summary, summary_line
 from pages.parts.setup import form_key, goal_cards, preview, start_of
 from pages.parts.text import plain, quoted
 
 TICK_SECONDS = 1.0
-KEEP_WARM_SECONDS = 60.0  # how often a page at rest says that somebody is still here: the warm worker leaves after ten minutes of nobody
 
 
 def main() -> None:
@@ -91,8 +91,9 @@ def _setup(project: Project, listed: list[Run], states: dict[str, State]) -> Non
         preview(project, recipe)
     busy = any(state in ACTIVE for state in states.values())
     with place:
-        _estimate(project, recipe, listed, states, busy)
+        _estimate(project, recipe, busy)
     run_list(project, listed, states, opened=_open)
+    watch(marks_of((run, states[run.id]) for run in listed), active=busy)
     ui.shell_command(_command(project, goal))
 
 
@@ -138,25 +139,19 @@ def _start(project: Project, recipe: Recipe | None) -> None:
         st.rerun()
 
 
-def _estimate(project: Project, recipe: Recipe | None, listed: list[Run], states: dict[str, State], busy: bool) -> None:
-    """Show the estimate. The page's one timer is quick while it is being made or a run is at work; at rest it keeps the worker warm."""
+def _estimate(project: Project, recipe: Recipe | None, busy: bool) -> None:
+    """Show the estimate; while it is being made, it is looked at every second."""
     first = None if recipe is None or busy else estimate_state(project, recipe)
-    active = busy or (first is not None and first.active)
+    active = first is not None and first.active
 
     def tick() -> None:
         with ui.guard():
-            warm.ensure()
             now = None if recipe is None or busy else estimate_state(project, recipe)
-            done = first is not None and first.active and now is not None and not now.active
-            if done or _changed(listed, states):
+            if active and now is not None and not now.active:
                 st.rerun()
             estimate_panel(now)
 
-    st.fragment(tick, run_every=TICK_SECONDS if active else KEEP_WARM_SECONDS)()
-
-
-def _changed(listed: list[Run], states: dict[str, State]) -> bool:
-    return any(run.folder.exists() and runs.state(run) != states[run.id] for run in listed)
+    st.fragment(tick, run_every=TICK_SECONDS if active else None)()
 
 
 # ---------------------------------------------------------------- watching
@@ -177,16 +172,9 @@ def _watch(project: Project, run: Run, listed: list[Run], states: dict[str, Stat
     everyone = [*listed, *([] if run in listed else [run])]
     active = any(state in ACTIVE for state in states.values())
 
-    def tick() -> None:
-        with ui.guard():
-            warm.ensure()
-            if _changed(everyone, states):
-                st.rerun()
-            if steering(run, states[run.id]):
-                st.rerun()
-            live_area(run, states[run.id])
-
-    st.fragment(tick, run_every=TICK_SECONDS if active else KEEP_WARM_SECONDS)()
+    if steering(run, state):
+        st.rerun()
+    live_area(run, state, marks_of((one, states[one.id]) for one in everyone), active=active)
     _next_steps(run)
     with st.expander("Log", icon=":material/terminal:", on_change="rerun", key="log") as log:
         if log.open:

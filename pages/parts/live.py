@@ -1,75 +1,57 @@
-"""The live area of a run: figures, progress, moving charts, messages, log, and the buttons that steer it."""
+"""The live area of a run: figures, progress, moving charts and messages, which move by themselves, and the buttons that steer it."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
 from engine import runs
-from engine.events import History
 from engine.runs import Run, State
-from pages.parts.live_chart import live_charts
-from pages.parts.progress import Now, charts_of, notes_of, plan_words, read_new, read_now
+from pages.parts.live_state import live_state
 from pages.parts.run_picker import RESUMABLE
-from pages.parts.scores import METRIC_HELP, metric_title
-from pages.parts.wording import duration, megabytes, percent
 
-__all__ = ["history_of", "live_area", "log_tail", "steering"]
+__all__ = ["live_area", "log_tail", "steering", "watch"]
 
-_KEPT = 6
-"""Histories a browser session keeps; an older one is read again from disk."""
+_HERE = Path(__file__).parent
+_HTML = """
+<div class="graft-live">
+  <div>
+    <div class="live-words"></div>
+    <div class="live-bar" role="progressbar" aria-label="Progress" aria-valuemin="0" aria-valuemax="100"><div></div></div>
+  </div>
+  <div class="live-figures"></div>
+  <div class="live-charts"></div>
+  <div class="live-notes"></div>
+</div>
+"""
 
-
-def history_of(run: Run) -> History:
-    """Return a run's history, reading only what was written since this session last looked."""
-    kept: dict[str, History] = st.session_state.setdefault("_histories", {})
-    history = kept.pop(run.id, None) or History()
-    if run.events_path.exists() and run.events_path.stat().st_size < history.offset:  # the file was put back from a backup
-        history = History()
-    kept[run.id] = history
-    while len(kept) > _KEPT:
-        kept.pop(next(iter(kept)))
-    read_new(history, run)
-    return history
-
-
-def live_area(run: Run, state: State) -> None:
-    """Draw everything about a run that moves while it trains."""
-    history = history_of(run)
-    recipe = run.recipe
-    now = read_now(history, recipe.phases, recipe.task)
-    _progress(now, state)
-    _figures(now, state, recipe.task)
-    live_charts(charts_of(history, recipe.phases, recipe.task), key=f"charts-{run.id}", revision=run.id)
-    if words := plan_words(history):
-        st.caption(f"What the dry run chose for this machine: {words}.")
-    if history.usable and state in ("running", "waiting"):
-        st.caption(f":material/check_circle: A model that can be used was there {duration(history.usable.seconds)} after Start; it only gets better from here.")
-    for note in notes_of(history):
-        st.caption(f":material/{'warning' if note.level == 'warning' else 'info'}: {note.text}")
+_component = st.components.v2.component(
+    "graft_live_run",
+    html=_HTML,
+    css=(_HERE / "live_run.css").read_text(),
+    js=(_HERE / "live_chart.js").read_text() + (_HERE / "live_run.js").read_text(),
+    isolate_styles=False,
+)
 
 
-def _progress(now: Now, state: State) -> None:
-    words = now.words
-    if state == "interrupted":
-        words = "Interrupted: its process ended without a word. Nothing that was saved is lost."
-    st.progress(now.share, text=words)
+def live_area(run: Run, state: State, marks: str, *, active: bool) -> None:
+    """Draw everything about a run that moves while it trains. It goes on moving by itself; the page runs again when `marks` no longer hold.
+
+    Args:
+        run: the run.
+        state: its state.
+        marks: how all runs on the page stand (see `live_state.marks_of`).
+        active: whether one of them is at work or waits, so that looking often is worth it.
+    """
+    data = {"address": f"/graft/live/{run.id}", "marks": marks, "active": active, "now": live_state(run, state)}
+    _component(key=f"live-{run.id}", data=data, on_changed_change=lambda: None)
 
 
-def _figures(now: Now, state: State, task: str) -> None:
-    ended = state not in ("running", "waiting")
-    time_words = "Since it started." if ended else "Of the present part, going by its pace so far."
-    rows = [
-        (metric_title(task), percent(now.score), METRIC_HELP[task]),
-        ("Epoch", f"{now.epoch} of {now.epochs}" if now.epoch is not None else "–", "One epoch is one pass over all the training pictures."),
-        ("Time taken" if ended else "Time left", duration(now.seconds if ended else now.seconds_left), time_words),
-        ("Pictures/s", f"{now.images_per_s:,.0f}" if now.images_per_s else "–", "How many pictures it goes through in a second."),
-        ("Memory", megabytes(now.memory_mb), "Memory that training takes now."),
-    ]
-    with st.grid("auto", min_column_width=140, gap="small"):
-        for title, value, words in rows:
-            st.metric(title, value, help=words, border=True, height="stretch")
+def watch(marks: str, *, active: bool) -> None:
+    """Show nothing, and run the page again when `marks` no longer hold."""
+    _component(key="watch", data={"address": "/graft/live", "marks": marks, "active": active, "now": None}, on_changed_change=lambda: None)
 
 
 def steering(run: Run, state: State) -> bool:

@@ -10,6 +10,7 @@ import streamlit as st
 from engine.evaluation.report import Predictions, cell, read_predictions
 from engine.runs import Run
 from pages.parts import charts
+from pages.parts.lazy_tabs import lazy_tabs
 from pages.parts.picture_wall import Tile, picture_wall
 from pages.parts.why import why_dialog
 from pages.parts.wording import amount, duration, percent, share_range
@@ -28,15 +29,13 @@ def body(run: Run, report: dict[str, Any]) -> None:
     """Show everything under the run picker."""
     _headline(report)
     predictions = _predictions(str(run.folder), run.path("predictions.npz").stat().st_mtime_ns, run)
-    mistakes, matrix, classes, sureness = st.tabs(["Mistakes", "Which is mistaken for which", "By class", "How sure it is"])
-    with mistakes:
-        _mistakes(run, report)
-    with matrix:
-        _matrix(run, report, predictions)
-    with classes:
-        _classes(report)
-    with sureness:
-        _calibration(report)
+    tabs = {
+        "Mistakes": lambda: _mistakes(run, report),
+        "Which is mistaken for which": lambda: _matrix(run, report, predictions),
+        "By class": lambda: _classes(report),
+        "How sure it is": lambda: _calibration(report),
+    }
+    lazy_tabs(tabs, key="results-classes")
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
@@ -118,6 +117,7 @@ def _matrix(run: Run, report: dict[str, Any], predictions: Predictions) -> None:
     left, right = st.columns(2)
     true = left.selectbox("Really is", range(len(names)), format_func=names.__getitem__, key=f"cell-true-{run.id}")
     predicted = right.selectbox("The model said", range(len(names)), format_func=names.__getitem__, key=f"cell-said-{run.id}")
+    st.session_state[f"_cell-{run.id}"] = (true, predicted)
     found = cell(predictions, true, predicted)
     what = f"pictures of **{names[true]}** called **{names[predicted]}**"
     if not found:
@@ -133,7 +133,7 @@ def _follow_click(run: Run, clicked: tuple[int, int] | None, matrix: list[list[i
     """Let a newly clicked cell set the two pickers; one that was followed already leaves them alone. At first, show the worst mix-up."""
     slot, pickers = f"_clicked-{run.id}", (f"cell-true-{run.id}", f"cell-said-{run.id}")
     cells = _mixed_up(matrix)
-    first = cells[0][1:] if cells else (0, 0)
+    first = st.session_state.get(f"_cell-{run.id}") or (cells[0][1:] if cells else (0, 0))  # kept while another tab is open
     if clicked is not None and clicked != st.session_state.get(slot):
         first = clicked
     elif pickers[0] in st.session_state:

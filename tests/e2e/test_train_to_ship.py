@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from engine.export.predictor import Predictor
-from tests.e2e.steps import Studio, ready, screenshots
+from tests.e2e.steps import Studio, at_rest, ready, screenshots
 
 SLOW_MS = 120_000
 _LOSS = "document.querySelector('[data-chart=loss]')"
@@ -53,6 +53,39 @@ def _badge(page: Page, state: str) -> None:
     expect(page.get_by_test_id("stMarkdownBadge").or_(page.locator(".stMarkdownBadge")).filter(has_text=state).first).to_be_visible(timeout=SLOW_MS)
 
 
+def _zoom_is_kept_while_points_arrive(page: Page) -> None:
+    canvas = page.locator("[data-chart=loss] canvas")
+    canvas.scroll_into_view_if_needed()
+    at_rest(canvas)
+    box = canvas.bounding_box()
+    assert box
+    page.mouse.move(box["x"] + box["width"] * 0.3, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.9, box["y"] + box["height"] / 2, steps=4)
+    page.mouse.up()
+    expect(page.get_by_role("button", name="Show all")).to_be_visible()
+    zoom = page.evaluate(f"() => {_LOSS}.zoom")
+    _wait_for_points(page, _points(page))
+    assert page.evaluate(f"() => {_LOSS}.zoom") == zoom, "new points moved what the user had zoomed into"
+    _press(page, "Show all")
+    assert page.evaluate(f"() => {_LOSS}.zoom") is None
+
+
+def _watching_is_quiet(page: Page) -> None:
+    """While points arrive no script of the page runs again and nothing is animated: a training on the same processor must not feel who watches."""
+    page.evaluate(
+        """() => {
+            window.ran = 0
+            const app = document.querySelector('[data-testid=stApp]')
+            new MutationObserver(() => (window.ran += 1)).observe(app, {attributes: true, attributeFilter: ['data-test-script-state']})
+        }"""
+    )
+    _wait_for_points(page, _points(page))
+    _wait_for_points(page, _points(page))
+    assert page.evaluate("() => window.ran") == 0
+    assert page.evaluate("() => document.getAnimations().length") == 0
+
+
 def test_a_run_is_started_watched_reloaded_paused_resumed_and_stopped(page: Page, project: str, new_page) -> None:
     page.goto(f"/train?project={project}")
     ready(page)
@@ -75,6 +108,8 @@ def test_a_run_is_started_watched_reloaded_paused_resumed_and_stopped(page: Page
     before = _points(page)
     _wait_for_points(page, before)
     assert page.evaluate(f"() => window.kept === {_LOSS} && window.kept.isConnected"), "the chart was made anew: it flickers"
+    _zoom_is_kept_while_points_arrive(page)
+    _watching_is_quiet(page)
     screenshots(page, "train-live")
 
     page.reload()

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from streamlit.testing.v1 import AppTest
+
 from engine import runs
 from engine.data import projects
 from pages.parts.charts import clicked_cell, confusion
 from pages.parts.wording import percent
 from tests.pages.trained import Trained, open_page, trained, trained_home, words  # noqa: F401 (fixtures)
+
+
+def _tab(app: AppTest, title: str) -> AppTest:
+    """Open a tab as a click does."""
+    app.session_state["results-classes"] = title
+    app.run()
+    assert not app.exception
+    return app
 
 
 def test_without_a_finished_run_it_leads_to_training(home) -> None:
@@ -37,7 +47,7 @@ def test_the_run_in_the_address_is_shown_and_another_can_be_picked(trained: Trai
 def test_the_table_of_classes_has_every_class(trained: Trained) -> None:  # noqa: F811
     report = runs.read_report(runs.find(trained.first))
     assert report is not None
-    app = trained.open("results.py", run=trained.first)
+    app = _tab(trained.open("results.py", run=trained.first), "By class")
     table = app.dataframe[0].value
     assert sorted(table["name"]) == sorted(report["classes"])
     assert dict(zip(table["name"], table["recall"], strict=True)) == {row["name"]: row["recall"] for row in report["per_class"]}
@@ -46,10 +56,12 @@ def test_the_table_of_classes_has_every_class(trained: Trained) -> None:  # noqa
 def test_a_cell_shows_how_many_pictures_it_has(trained: Trained) -> None:  # noqa: F811
     report = runs.read_report(runs.find(trained.second))
     assert report is not None
-    app = trained.open("results.py", run=trained.second)
+    app = _tab(trained.open("results.py", run=trained.second), "Which is mistaken for which")
     app.selectbox(key=f"cell-true-{trained.second}").select(1).run()
     app.selectbox(key=f"cell-said-{trained.second}").select(1).run()
     assert f"{report['confusion'][1][1]} pictures of" in words(app)
+    assert f"{report['confusion'][1][1]} pictures of" not in words(_tab(app, "How sure it is"))
+    assert f"{report['confusion'][1][1]} pictures of" in words(_tab(app, "Which is mistaken for which"))  # the cell that was chosen is still shown
 
 
 def test_a_click_on_the_matrix_names_its_cell() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
@@ -15,6 +16,11 @@ from tests.pages.trained import Trained, open_page, trained, trained_home, wait_
 
 def _with(app, key: str):
     return next(button for button in app.button if button.key == key)
+
+
+def _shown(app) -> dict:
+    """Return what the live area shows when the page opens."""
+    return json.loads(app.get("bidi_component")[0].proto.json)["now"]
 
 
 def _made(project_id: str, name: str, *said: events.Event, pressed: bool = True) -> Run:
@@ -69,7 +75,7 @@ def test_start_trains_what_the_form_says_and_the_page_follows_it(trained: Traine
         wait_for(lambda: runs.state(run) not in ("waiting", "running"))
         assert runs.state(run) == "finished", run.path("log.txt").read_text()[-2000:]
         app.run()
-        figures = {metric.label: metric.value for metric in app.metric}
+        figures = {figure["title"]: figure["value"] for figure in _shown(app)["figures"]}
         assert figures["Accuracy"].endswith("\u00a0%")
         assert "Finished" in str([badge.value for badge in app.markdown])
     finally:
@@ -90,8 +96,7 @@ def test_a_state_is_said_honestly(trained: Trained, said, state: str, sentence: 
     run = _made(trained.project_id, f"Is {state}", *said)
     assert runs.state(run) == state
     app = trained.open("train.py", run=run.id)
-    shown = words(app) + str([bar.proto.text if hasattr(bar, "proto") else bar for bar in app.get("progress")])
-    assert sentence in shown
+    assert sentence in words(app) + _shown(app)["words"]
     assert _with(app, offers).label == "Resume"
     assert not [button for button in app.button if button.key == "pause"]
 

@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from pages.parts.live_chart import POINTS, Chart, Line, _data, thinned
+from pages.parts.live_chart import POINTS, Chart, Line, chart_data, thinned
 
 
 def test_few_points_are_all_kept() -> None:
@@ -27,7 +27,7 @@ def test_many_points_become_few_and_keep_the_extremes(count: int) -> None:
 
 def test_a_diverged_loss_reaches_the_browser_as_a_gap() -> None:
     ys = [1.0, float("nan"), float("inf"), None] + [0.5] * 1000
-    data = _data(Chart("loss", "Loss", (Line("each step", list(range(len(ys))), ys),)))
+    data = chart_data(Chart("loss", "Loss", (Line("each step", list(range(len(ys))), ys),)))
     assert "NaN" not in json.dumps(data, allow_nan=False)
     assert thinned([0, 1], [float("nan"), 1.0]) == ([0, 1], [None, 1.0])
 
