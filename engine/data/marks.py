@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, insert, select, update
 
 from engine.data import items, shapes, store
 from engine.data.names import clean_name
@@ -95,13 +95,30 @@ def holds(item: items.Item, marks: Sequence[Mark]) -> bool:
     return wanted == [(mark.label, mark.kind, mark.geometry, mark.by) for mark in of_items([item.id])[item.id]]
 
 
-def propose(item_id: int, marks: Sequence[Mark]) -> None:
-    """Put a model's proposals in the place of its earlier ones. What people drew stays, and so does the revision."""
+def propose(item_id: int, marks: Sequence[Mark]) -> int:
+    """Put a model's proposals in the place of its earlier ones, and return how many are kept. The picture's revision stays.
+
+    Only where nobody has drawn, or said that there is nothing: people are faster than a model, and then none are kept. A shape with no inside is
+    left out.
+    """
+    table, pictures = store.marks, store.items
     with store.session() as connection:
-        row = connection.execute(select(store.items).where(store.items.c.id == item_id)).one()
-        table = store.marks
+        connection.execute(update(pictures).where(pictures.c.id == item_id).values(revision=pictures.c.revision))  # changes nothing: it takes the write lock
+        row = connection.execute(select(pictures).where(pictures.c.id == item_id)).one_or_none()
+        said = select(table.c.id).where(table.c.item_id == item_id, table.c.by != "model").limit(1)
+        if row is None or row.reviewed or connection.scalar(said) is not None:
+            return 0
         connection.execute(delete(table).where(table.c.item_id == item_id, table.c.by == "model", table.c.kind != "class"))
-        _enter(connection, row, [Mark(mark.label, mark.kind, mark.geometry, "model", mark.score) for mark in marks])
+        kept = [mark for mark in marks if _has_inside(mark, row)]
+        _enter(connection, row, [Mark(mark.label, mark.kind, mark.geometry, "model", mark.score) for mark in kept])
+        return len(kept)
+
+
+def _has_inside(mark: Mark, item: Any) -> bool:
+    try:
+        return shapes.checked(mark.kind, mark.geometry, item.width, item.height) is not None
+    except StudioError:
+        return False
 
 
 def _enter(connection: Connection, item: Any, marks: Sequence[Mark]) -> None:

@@ -192,6 +192,10 @@ function take(board, data) {
       open(board, here)
     }
   }
+  if (board.item && !board.opening && board.stamp !== undefined && board.stamp !== data.stamp && !board.gesture && !board.open) {
+    open(board, board.item.id) // suggestions came or went
+  }
+  board.stamp = data.stamp
   refresh(board)
 }
 
