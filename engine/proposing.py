@@ -38,10 +38,10 @@ def latest(project_id: str) -> Run | None:
     return next((run for run in runs.list_runs(project_id) if run.path("report.json").exists() and run.path("best.safetensors").exists()), None)
 
 
-def usual_confidence(run: Run) -> float:
-    """Return the confidence at which a run's misses and false alarms weigh alike; a half where it names pixels."""
+def usual_confidence(run: Run, goal: str = "balanced") -> float:
+    """Return the confidence that serves a goal of `evaluation.operating.GOALS` best, as the run's report has it; a half where it names pixels."""
     points = (runs.read_report(run) or {}).get("points")
-    return float(points["balanced"]["confidence"]) if points else 0.5
+    return float(points[goal]["confidence"]) if points else 0.5
 
 
 def propose(asked: Mapping[str, Any], emit: Callable[[Event], None], report: Callable[[int, int], None], leave: Callable[[], bool]) -> dict[str, Any] | None:

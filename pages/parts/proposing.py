@@ -60,12 +60,37 @@ def help_with_drawing(project: Project, summary: Summary) -> None:
     with st.expander(title, icon=":material/lightbulb:", key="proposals"):
         if now is not None and now.problem and "stopped" not in now.problem:
             show_error(StudioError(now.problem, now.remedy))
+        result = now.result if now is not None else None
+        if result and not result["shapes"] and taken is None:
+            st.markdown(_nothing_found(result))
+        score = _bulk(project, _asked(job, result), result) if found.shapes else 0.0
         if found.shapes or taken is not None:
-            _bulk(project, found, taken, now.result if now is not None else None)
-        elif now is not None and now.result is not None:
-            st.markdown(_nothing_found(now.result))
-        if run is not None:
-            _offer(project, summary, run, again=bool(found.shapes))
+            with st.container(horizontal=True, vertical_alignment="center"):
+                _answers(project, found, score, taken)
+                if run is not None:
+                    with st.popover("Suggest again", icon=":material/auto_awesome:", type="tertiary"):
+                        _offer(project, summary, run)
+        elif run is not None:
+            _offer(project, summary, run)
+
+
+def _asked(job: Run | None, result: dict[str, Any] | None) -> Run | None:
+    """Return the run that a job asked, if it is still there."""
+    try:
+        return runs.find(result["run"] if result else runs.request_of(job)["run_id"]) if job is not None else None
+    except StudioError:
+        return None
+
+
+def _answers(project: Project, found: proposals.Open, score: float, taken: Agreed | None) -> None:
+    """Show the buttons that answer to what is proposed."""
+    if found.shapes:
+        words = f"Agree to {amount(count := proposals.count(project.id, above=score).shapes, 'suggestion')}"
+        st.button(words, key="agree-shapes", icon=":material/done_all:", disabled=not count, on_click=_agree, args=(project, score))
+        st.button("Turn all down", key="forget-shapes", icon=":material/close:", type="tertiary", on_click=_forget, args=(project,))
+    if taken is not None:
+        words = f"Take {'it' if taken.shapes == 1 else f'all {taken.shapes:,}'} back"
+        st.button(words, key="take-back-shapes", icon=":material/undo:", on_click=_take_back, args=(project, taken), help="They become suggestions again.")
 
 
 def _slot(project: Project) -> str:
@@ -87,17 +112,17 @@ def _watch(job: Run, words: str, share: float | None) -> None:
         runs.stop(job)
 
 
-def _offer(project: Project, summary: Summary, run: Run, *, again: bool) -> None:
+def _offer(project: Project, summary: Summary, run: Run) -> None:
     """Let the user say how sure the model must be, say how good it is from there on, and start."""
     what = THINGS[project.task]
     st.markdown(
         f"**{plain(run.name, 60)}** looks at the {amount(summary.unlabelled, 'picture')} nobody has drawn on and suggests {what}. "
         "Nothing counts until you agree."
     )
-    usual = min(_MOST, max(_LEAST, round(100 * proposing.usual_confidence(run))))
-    score = st.slider(f"Suggest {what} the model is at least this sure of", _LEAST, _MOST, usual, format="%d %%", key=f"propose-from-{run.id}") / 100
+    usual = proposing.usual_confidence(run)
+    score = st.slider(f"Suggest {what} the model is at least this sure of", _LEAST, _MOST, _in_range(usual), format="%d %%", key=f"propose-from-{run.id}") / 100
     st.caption(_how_good(project, run, score))
-    if st.button(f"Suggest {what}{' again' if again else ''}", key="propose", icon=":material/auto_awesome:"):
+    if st.button(f"Suggest {what}", key="propose", icon=":material/auto_awesome:"):
         start_job("propose", {"project_id": project.id, "run_id": run.id, "confidence": score})
         st.rerun()
 
@@ -142,31 +167,31 @@ def _passed_over(result: dict[str, Any] | None) -> str:
     return words
 
 
-def _bulk(project: Project, found: proposals.Open, taken: Agreed | None, result: dict[str, Any] | None) -> None:
-    """Let proposals be agreed to above a score, all of them turned down, and the last agreement taken back."""
-    if found.shapes:
-        score = st.slider("Agree to suggestions the model is at least this sure of", _LEAST, _MOST, 90, format="%d %%", key=f"agree-from-{project.id}") / 100
-        of_each = proposals.counts(project.id, above=score)
-        count = sum(of_each.values())
-        listed = ", ".join(f"{plain(name, 40)} {number:,}" for name, number in of_each.items())
-        st.markdown(
-            f"{amount(count, 'suggestion')} {'is' if count == 1 else 'are'} that sure{f': {listed}' if listed else ''}. "
-            f"The others stay open: look at them one by one below, with **Show: With suggestions**.{_passed_over(result)}"
-        )
-    with st.container(horizontal=True, vertical_alignment="center"):
-        if found.shapes:
-            st.button(
-                f"Agree to {amount(count, 'suggestion')}",
-                key="agree-shapes",
-                icon=":material/done_all:",
-                disabled=not count,
-                on_click=_agree,
-                args=(project, score),
-            )
-            st.button("Turn all down", key="forget-shapes", icon=":material/close:", type="tertiary", on_click=_forget, args=(project,))
-        if taken is not None:
-            words = f"Take {'it' if taken.shapes == 1 else f'all {taken.shapes:,}'} back"
-            st.button(words, key="take-back-shapes", icon=":material/undo:", on_click=_take_back, args=(project, taken), help="They become suggestions again.")
+def _bulk(project: Project, asked: Run | None, result: dict[str, Any] | None) -> float:
+    """Say how many proposals are how sure, and how often such ones are right; return from which score on they are meant."""
+    usual = proposing.usual_confidence(asked, "no_alarms") if asked is not None else 0.9
+    score = st.slider(
+        "Agree to suggestions the model is at least this sure of",
+        _LEAST,
+        _MOST,
+        _in_range(usual),
+        format="%d %%",
+        key=f"agree-from-{asked.id if asked else ''}",
+    )
+    of_each = proposals.counts(project.id, above=score / 100)
+    count = sum(of_each.values())
+    listed = ", ".join(f"{plain(name, 40)} {number:,}" for name, number in of_each.items())
+    st.markdown(
+        f"{amount(count, 'suggestion')} {'is' if count == 1 else 'are'} that sure{f': {listed}' if listed else ''}. "
+        f"The others stay open: look at them one by one, with *Show: With suggestions*.{_passed_over(result)}"
+    )
+    if asked is not None:
+        st.caption(_how_good(project, asked, score / 100))
+    return score / 100
+
+
+def _in_range(confidence: float) -> int:
+    return min(_MOST, max(_LEAST, round(100 * confidence)))
 
 
 def _agree(project: Project, score: float) -> None:
