@@ -100,3 +100,11 @@ def test_a_project_without_labels_says_what_to_do(boxes: Project) -> None:
 def test_there_is_no_task_of_another_name(home: Path) -> None:
     with pytest.raises(StudioError, match="there is no task"):
         projects.create("X", "mind-reading")
+
+
+def test_the_class_that_is_drawn_most_is_told_without_proposals(boxes: Project) -> None:
+    first, second, third = items.list_items(boxes.id, limit=3)
+    marks.replace(first.id, [box("cat", 1, 2, 30, 20), box("dog", 1, 2, 9, 20), box("dog", 2, 2, 9, 20), *[box("cat", 1, 1, 5, 5, by="model")] * 3], None)
+    marks.replace(second.id, [box("dog", 1, 2, 30, 20), box("cat", 1, 2, 9, 20)], None)
+    marks.propose(third.id, [box("cat", 1, 2, 9, 20)])
+    assert marks.most_drawn([first.id, second.id, third.id]) == {first.id: "dog", second.id: "cat"}
