@@ -60,19 +60,13 @@ function outboxOf(project) {
   return outboxes.get(project)
 }
 
-// What of a picture's marks the page counts: whether there are any, and how many suggestions.
-function counted(marks) {
-  const open = suggestionsIn(marks).length
-  return `${marks.length > open}:${open}`
-}
-
 // An edit of the picture on the board was saved, or could not be.
 function onOutbox(board, entry, saved) {
   if (entry.id === board.item?.id) {
     if (saved) {
       board.item = { ...board.item, revision: saved.revision }
-      if (counted(saved.marks) !== counted(board.base)) {
-        board.setTriggerValue("done", `${entry.id}:${saved.revision}`) // the page says how much is done and what is open
+      if (suggestionsIn(saved.marks).length !== suggestionsIn(board.base).length) {
+        board.setTriggerValue("done", `${entry.id}:${saved.revision}`) // the page counts what is left
       }
       board.base = saved.marks
     }
