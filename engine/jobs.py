@@ -23,6 +23,7 @@ __all__ = [
     "export_data",
     "has_something_to_keep",
     "import_pictures",
+    "propose",
     "step_reached",
     "suggest",
     "train",
@@ -162,6 +163,14 @@ def suggest(job: Work) -> LastWord:
 
     found = probe.suggest(job.request["project_id"], job.emit, job.should_stop)
     return job.finished(found) if found else job.left()
+
+
+def propose(job: Work) -> LastWord:
+    """Propose shapes in a project's pictures that nobody has drawn on."""
+    from engine import proposing
+
+    found = proposing.propose(job.request, job.emit, job.progress, job.should_stop)
+    return job.finished(found) if found is not None else job.left()
 
 
 def xray(job: Work) -> LastWord:

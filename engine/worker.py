@@ -48,6 +48,7 @@ JOBS = {
     "download": Job(jobs.download, on_device=False),
     "check": Job(jobs.check, on_device=False),  # only a part of it needs the device, and waits for it there
     "suggest": Job(jobs.suggest, on_device=False),
+    "propose": Job(jobs.propose, on_device=False),
     "xray": Job(jobs.xray, on_device=False),
 }
 

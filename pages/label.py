@@ -12,6 +12,7 @@ from pages.parts import annotator
 from pages.parts import state as ui
 from pages.parts.drawing import draw
 from pages.parts.new_class import new_class_field
+from pages.parts.proposing import proposing_now
 from pages.parts.sorter import sorter
 from pages.parts.sorting import act, say_what_happened, undo_last, undo_list
 from pages.parts.suggesting import help_from_model, suggesting
@@ -35,7 +36,7 @@ def main() -> None:
     if not summary.items:
         return ui.empty("photo_library", "No pictures yet", "Bring some first; then say here what each one shows.", "data.py", "Add pictures")
     if drawn:
-        st.fragment(draw)(project)
+        st.fragment(draw, run_every=1.0 if proposing_now(project) else None)(project)
     else:
         st.fragment(_sort, run_every=1.0 if suggesting(project) else None)(project)
     ui.shell_command(f"python -m engine label --project {quoted(project.name)} PICTURE CLASS" + (" --box LEFT TOP RIGHT BOTTOM" if drawn else ""))

@@ -5,7 +5,7 @@ A command returns an `Answer`: what --json prints, and the same in words. Nothin
 
 from __future__ import annotations
 
-from engine.cli import check, data, labelling, models, results, shipping, training, versions, xray
+from engine.cli import check, data, labelling, models, results, shipping, suggesting, training, versions, xray
 from engine.cli.answer import Command
 
 __all__ = ["COMMANDS"]
@@ -16,6 +16,7 @@ COMMANDS = (
     Command("versions", "list, compare, save and restore the versions of a project's data", versions.versions_options, versions.versions),
     Command("check", "look for what is wrong with a project's pictures and labels", check.check_options, check.check),
     Command("label", "say what a picture shows: its class, or a box in it", labelling.label_options, labelling.label),
+    Command("suggest", "let a model suggest labels for what nobody has labelled", suggesting.suggest_options, suggesting.suggest),
     Command("export-data", "write a project's pictures and labels to a zip for other tools", data.export_data_options, data.export_data),
     Command("starts", "list what training can start from", models.starts_options, models.starts),
     Command("xray", "look into an ONNX file: what it is, what it can be retrained for", xray.xray_options, xray.xray),

@@ -12,13 +12,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from engine.data import items, shapes, store
 from engine.data.names import clean_name
 from engine.errors import StudioError
 
-__all__ = ["MOST_MARKS", "TASK_KINDS", "Mark", "holds", "of_items", "propose", "replace", "set_reviewed"]
+__all__ = ["MOST_MARKS", "TASK_KINDS", "Mark", "holds", "most_drawn", "of_items", "propose", "replace", "set_reviewed"]
 
 TASK_KINDS: Mapping[str, tuple[shapes.Kind, ...]] = {
     "image-classification": ("class",),
@@ -62,6 +62,23 @@ def of_items(item_ids: Iterable[int], *, proposals: bool = True) -> dict[int, li
     return found
 
 
+def most_drawn(item_ids: Iterable[int]) -> dict[int, str]:
+    """Return the class that is drawn most often in each picture, the first by name where several are; pictures with nothing drawn are left out.
+
+    A model's proposals do not count.
+    """
+    wanted = list(item_ids)
+    found: dict[int, str] = {}
+    table, classes, drawn = store.marks, store.classes, func.count().label("drawn")
+    query = select(table.c.item_id, classes.c.name, drawn).join(classes, classes.c.id == table.c.class_id).where(table.c.kind != "class", table.c.by != "model")
+    query = query.group_by(table.c.item_id, classes.c.name).order_by(drawn.desc(), classes.c.name)
+    with store.session() as connection:
+        for start in range(0, len(wanted), 500):
+            for row in connection.execute(query.where(table.c.item_id.in_(wanted[start : start + 500]))):
+                found.setdefault(row.item_id, row.name)
+    return found
+
+
 def replace(item_id: int, marks: Sequence[Mark], revision: int | None, *, reviewed: bool | None = True) -> int:
     """Put these marks in the place of all that a picture had, proposals included, and return its new revision.
 
@@ -95,13 +112,30 @@ def holds(item: items.Item, marks: Sequence[Mark]) -> bool:
     return wanted == [(mark.label, mark.kind, mark.geometry, mark.by) for mark in of_items([item.id])[item.id]]
 
 
-def propose(item_id: int, marks: Sequence[Mark]) -> None:
-    """Put a model's proposals in the place of its earlier ones. What people drew stays, and so does the revision."""
+def propose(item_id: int, marks: Sequence[Mark]) -> int:
+    """Put a model's proposals in the place of its earlier ones, and return how many are kept. The picture's revision stays.
+
+    Only where nobody has drawn, or said that there is nothing: people are faster than a model, and then none are kept. A shape with no inside is
+    left out.
+    """
+    table, pictures = store.marks, store.items
     with store.session() as connection:
-        row = connection.execute(select(store.items).where(store.items.c.id == item_id)).one()
-        table = store.marks
+        connection.execute(update(pictures).where(pictures.c.id == item_id).values(revision=pictures.c.revision))  # changes nothing: it takes the write lock
+        row = connection.execute(select(pictures).where(pictures.c.id == item_id)).one_or_none()
+        said = select(table.c.id).where(table.c.item_id == item_id, table.c.by != "model").limit(1)
+        if row is None or row.reviewed or connection.scalar(said) is not None:
+            return 0
         connection.execute(delete(table).where(table.c.item_id == item_id, table.c.by == "model", table.c.kind != "class"))
-        _enter(connection, row, [Mark(mark.label, mark.kind, mark.geometry, "model", mark.score) for mark in marks])
+        kept = [mark for mark in marks if _has_inside(mark, row)]
+        _enter(connection, row, [Mark(mark.label, mark.kind, mark.geometry, "model", mark.score) for mark in kept])
+        return len(kept)
+
+
+def _has_inside(mark: Mark, item: Any) -> bool:
+    try:
+        return shapes.checked(mark.kind, mark.geometry, item.width, item.height) is not None
+    except StudioError:
+        return False
 
 
 def _enter(connection: Connection, item: Any, marks: Sequence[Mark]) -> None:

@@ -242,7 +242,7 @@ def _covers(connection: Connection, project_id: str, class_ids: list[int], kinds
         first = (
             select(labels.c.item_id)
             .join(items, items.c.id == labels.c.item_id)
-            .where(labels.c.class_id == class_id, labels.c.kind.in_(kinds), items.c.excluded.is_(False))
+            .where(labels.c.class_id == class_id, labels.c.kind.in_(kinds), labels.c.by != "model", items.c.excluded.is_(False))
             .order_by(labels.c.item_id)
             .limit(1)
         )

@@ -29,18 +29,18 @@ _component = st.components.v2.component(
 )
 
 
-def data_map(shown: Mapping[int, Item], places: Mapping[str, Any], *, key: str, height: int = 480) -> list[int]:
+def data_map(shown: Mapping[int, Item], names: Mapping[int, str], places: Mapping[str, Any], *, key: str, height: int = 480) -> list[int]:
     """Draw the map and return the ids selected with the lasso, none at first.
 
     Args:
         shown: the pictures that are still used, by id; others are left out.
+        names: the class that gives a picture its colour, by id; one that is not there has none.
         places: a check's 'map': ids, x and y.
         key: the element's key.
         height: in pixels.
     """
     rows = [(item_id, x, y) for item_id, x, y in zip(places["ids"], places["x"], places["y"], strict=True) if item_id in shown]
-    names = [shown[item_id].label or _NONE for item_id, _, _ in rows]
-    data = {"traces": _traces(rows, names, shown), "height": height, "source": "/graft/plotly.js"}
+    data = {"traces": _traces(rows, [names.get(item_id, _NONE) for item_id, _, _ in rows], shown), "height": height, "source": "/graft/plotly.js"}
     result = _component(key=key, data=data, default={"selected": []}, on_selected_change=lambda: None)
     return [int(one) for one in result.selected or [] if int(one) in shown]
 

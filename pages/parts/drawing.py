@@ -9,6 +9,7 @@ from engine.data.projects import Project
 from pages.parts import state as ui
 from pages.parts.annotator import annotator
 from pages.parts.new_class import new_class_field
+from pages.parts.proposing import help_with_drawing, proposing_now, stamp
 from pages.parts.sorting import say_what_happened
 from pages.parts.wording import amount
 
@@ -22,11 +23,16 @@ def draw(project: Project) -> None:
     with ui.guard():
         say_what_happened(project)
         summary = projects.summary(project.id)
+        if st.session_state.pop(_slot(project, "proposing"), False) and not proposing_now(project):
+            st.session_state.pop(_slot(project, "queues"), None)
+            st.rerun()  # the clock of this fragment stops
+        st.session_state[_slot(project, "proposing")] = proposing_now(project)
         shown = _tools(project, summary)
         classes = items.classes(project.id)
         if not classes:
             st.info("Make your first class: type a name above and press Enter. Then draw.", icon=":material/category:")
             return None
+        help_with_drawing(project, summary)
         queue = _queue(project, shown)
         if not queue:
             return _nothing_left(shown, summary)
@@ -36,7 +42,7 @@ def draw(project: Project) -> None:
             st.session_state[_slot(project, "queues")].clear()
             st.session_state[_slot(project, "number")] = number + 1
 
-        annotator(project.id, project.task, queue, classes, key=f"board-{project.id}", queue_key=f"{shown}:{number}", on_more=more)
+        annotator(project.id, project.task, queue, classes, key=f"board-{project.id}", queue_key=f"{shown}:{number}", stamp=stamp(project), on_more=more)
         return None
 
 

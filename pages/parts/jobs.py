@@ -11,9 +11,10 @@ from typing import Any
 import streamlit as st
 
 from engine import events, runs, workspace
+from engine.errors import StudioError
 from engine.runs import Run
 
-__all__ = ["Outcome", "drop_job", "find_job", "job_for", "newest_jobs", "outcome", "start_job", "stop_job"]
+__all__ = ["Outcome", "drop_job", "find_job", "job_for", "newest_job_of", "newest_jobs", "outcome", "start_job", "stop_job"]
 
 _LOOKED_AT = 60
 """Newest jobs of a kind that are looked through for one that fits."""
@@ -42,6 +43,17 @@ def newest_jobs(kind: str) -> list[Run]:
     """Return the newest jobs of a kind, newest first."""
     folders = sorted((workspace.home() / "jobs").glob(f"{kind}-*"), key=lambda folder: folder.name, reverse=True)
     return [Run(folder) for folder in folders[:_LOOKED_AT] if (folder / "request.json").exists()]
+
+
+def newest_job_of(kind: str, project_id: str) -> Run | None:
+    """Return the newest job of a kind for a project, or None."""
+    for job in newest_jobs(kind):
+        try:
+            if runs.request_of(job).get("project_id") == project_id:
+                return job
+        except StudioError:
+            continue
+    return None
 
 
 def start_job(kind: str, request: Mapping[str, Any]) -> Run:

@@ -8,9 +8,10 @@ from typing import Any
 
 import streamlit as st
 
-from engine.data import items
+from engine.data import items, marks
 from engine.data.check import fixes
 from engine.data.items import Item
+from engine.data.marks import TASK_KINDS
 from engine.data.projects import Project
 from engine.errors import StudioError
 from pages.parts import state as ui
@@ -28,23 +29,25 @@ _SHOWN = 12
 def show_map(project: Project, places: Mapping[str, Any]) -> None:
     """Show the map; below it what was circled."""
     shown = {item.id: item for item in items.get_items(places["ids"]) if not item.excluded}
+    drawn = "class" not in TASK_KINDS[project.task]
+    names = marks.most_drawn(shown) if drawn else {item.id: item.label for item in shown.values() if item.label is not None}
     st.caption(
         "Each point is a picture; those that look alike lie together. Point at one to see it; circle some with the mouse to change them. "
-        "A point among others of another colour is worth a look."
+        + ("Its colour is the class that is drawn in it most often." if drawn else "A point among others of another colour is worth a look.")
     )
     if len(places["ids"]) < places["of"]:
         st.caption(f"{len(places['ids']):,} of {amount(places['of'], 'picture')} are on the map, evenly taken.")
     if not shown:
         st.info("No picture is left to show. Check again.", icon=":material/info:")
         return
-    chosen = data_map(shown, places, key=f"map-{project.id}")
+    chosen = data_map(shown, names, places, key=f"map-{project.id}")
     if chosen:
-        _act(project, [shown[one] for one in chosen])
+        _act(project, [shown[one] for one in chosen], names)
 
 
-def _act(project: Project, chosen: list[Item]) -> None:
+def _act(project: Project, chosen: list[Item], names_of: Mapping[int, str]) -> None:
     with st.container(border=True, key="map-chosen"), ui.guard():
-        counts = Counter(item.label or "without a class" for item in chosen)
+        counts = Counter(names_of.get(item.id, "without a class") for item in chosen)
         kinds = ", ".join(f"{count:,} {plain(name, 40)}" for name, count in counts.most_common(5))
         st.markdown(f"**{amount(len(chosen), 'picture')} circled**: {kinds}")
         strip([item.id for item in chosen[:_SHOWN]], alt="Pictures that were circled")

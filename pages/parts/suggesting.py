@@ -11,7 +11,7 @@ from engine.data import suggestions
 from engine.data.projects import Project, Summary
 from engine.errors import StudioError
 from engine.runs import Run
-from pages.parts.jobs import newest_jobs, outcome, start_job
+from pages.parts.jobs import newest_job_of, outcome, start_job
 from pages.parts.sorting import add_fault, keep_undo
 from pages.parts.state import show_error
 from pages.parts.text import plain
@@ -25,25 +25,15 @@ FEWEST = 20
 _SURE = 0.9
 
 
-def _newest(project: Project) -> Run | None:
-    for job in newest_jobs("suggest"):
-        try:
-            if runs.request_of(job).get("project_id") == project.id:
-                return job
-        except StudioError:
-            continue
-    return None
-
-
 def suggesting(project: Project) -> bool:
     """Tell whether suggestions are being made now."""
-    job = _newest(project)
+    job = newest_job_of("suggest", project.id)
     return job is not None and outcome(job).active
 
 
 def help_from_model(project: Project, summary: Summary) -> None:
     """Offer suggestions once there is something to learn from; show their making; let the sure ones be agreed to."""
-    job = _newest(project)
+    job = newest_job_of("suggest", project.id)
     now = outcome(job) if job is not None else None
     known = [name for name, count in summary.classes.items() if count]
     if not summary.unlabelled or summary.labelled < FEWEST or len(known) < 2:

@@ -6,6 +6,7 @@ one whose answer got lost is sent again, the same. No two points of all labeller
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import random
@@ -30,11 +31,12 @@ def ask(url: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, {"content-type": "application/json"}, method="GET" if body is None else "PUT")
     try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
-            return answer.status, json.loads(answer.read())
-    except urllib.error.HTTPError as error:
-        return error.code, json.loads(error.read())
-    except (OSError, ValueError):
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                return answer.status, json.loads(answer.read())
+        except urllib.error.HTTPError as error:
+            return error.code, json.loads(error.read())
+    except (OSError, ValueError, http.client.HTTPException):  # the last: the server died in the middle of its answer
         return 0, None
 
 

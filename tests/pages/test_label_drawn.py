@@ -74,3 +74,22 @@ def test_when_all_is_labelled_it_leads_to_train(project: projects.Project) -> No
     app = open_page("label.py", project=project.id)
     assert "Every picture is labelled" in words(app)
     assert button(app, "next").label == "Next: train"
+
+
+def test_suggested_shapes_are_agreed_to_taken_back_and_turned_down_at_once(project: projects.Project) -> None:
+    everything = [item.id for item in items.list_items(project.id)]
+    marks.replace(everything[0], [BOX], None)
+    assert "Draw in some pictures and train once" in words(open_page("label.py", project=project.id))
+    for item, score in zip(everything[1:3], (0.95, 0.6), strict=True):
+        marks.propose(item, [Mark("cat", "box", {"box": [1, 2, 30, 20]}, score=score)])
+    app = open_page("label.py", project=project.id)
+    assert "1 suggestion is that sure: cat 1" in words(app)
+    button(app, "agree-shapes").click().run()
+    assert projects.summary(project.id).labelled == 2
+    button(app, "take-back-shapes").click().run()
+    assert projects.summary(project.id).labelled == 1
+    next(one for one in app.slider if one.label.startswith("Agree to suggestions")).set_value(50).run()
+    assert "2 suggestions are that sure: cat 2" in words(app)
+    button(app, "forget-shapes").click().run()
+    assert "suggestions are that sure" not in words(app)
+    assert [len(found) for found in marks.of_items(everything).values()] == [1, 0, 0, 0]

@@ -32,7 +32,9 @@ _component = st.components.v2.component(
 )
 
 
-def annotator(project_id: str, task: str, queue: Sequence[int], classes: Sequence[str], *, key: str, queue_key: str, on_more: Callable[[], None]) -> None:
+def annotator(
+    project_id: str, task: str, queue: Sequence[int], classes: Sequence[str], *, key: str, queue_key: str, stamp: str, on_more: Callable[[], None]
+) -> None:
     """Show the board.
 
     Args:
@@ -42,7 +44,8 @@ def annotator(project_id: str, task: str, queue: Sequence[int], classes: Sequenc
         classes: their names; the first nine have keys.
         key: the component's.
         queue_key: another one makes the board take another queue; the same one lets it go on where it is.
+        stamp: another one makes the board read the picture that it shows again.
         on_more: called when the last picture of the queue was passed.
     """
-    data = {"project": project_id, "tools": list(TOOLS[task]), "queue": list(queue), "queueKey": queue_key, "classes": list(classes)}
+    data = {"project": project_id, "tools": list(TOOLS[task]), "queue": list(queue), "queueKey": queue_key, "stamp": stamp, "classes": list(classes)}
     _component(key=key, data=data, on_more_change=on_more, on_done_change=lambda: None)

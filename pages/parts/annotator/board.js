@@ -65,6 +65,9 @@ function onOutbox(board, entry, saved) {
   if (entry.id === board.item?.id) {
     if (saved) {
       board.item = { ...board.item, revision: saved.revision }
+      if (suggestionsIn(saved.marks).length !== suggestionsIn(board.base).length) {
+        board.setTriggerValue("done", `${entry.id}:${saved.revision}`) // the page counts what is left
+      }
       board.base = saved.marks
     }
     if (entry.conflict) {
@@ -163,7 +166,7 @@ function done(board) {
   if (!board.item.reviewed) {
     board.item = { ...board.item, reviewed: true }
     put(board.outbox, board.item, board.base, board.marks, true)
-    board.setTriggerValue("done", board.item.id)
+    board.setTriggerValue("done", `${board.item.id}:done`)
   }
   return go(board, 1)
 }
@@ -192,6 +195,10 @@ function take(board, data) {
       open(board, here)
     }
   }
+  if (board.item && !board.opening && board.stamp !== undefined && board.stamp !== data.stamp && !board.gesture && !board.open) {
+    open(board, board.item.id) // suggestions came or went
+  }
+  board.stamp = data.stamp
   refresh(board)
 }
 

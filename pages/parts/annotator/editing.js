@@ -140,7 +140,8 @@ function insertBox(board) {
 
 // ---------------------------------------------------------------- suggestions
 
-const suggestions = board => board.marks.filter(mark => mark.by === "model")
+const suggestionsIn = marks => marks.filter(mark => mark.by === "model")
+const suggestions = board => suggestionsIn(board.marks)
 
 // Agree to the selected suggestion, or to all where none is selected.
 function agree(board) {

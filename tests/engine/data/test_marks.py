@@ -55,13 +55,24 @@ def test_one_bad_mark_leaves_the_others_as_they_were(boxes: Project) -> None:
 
 def test_proposals_are_apart_until_a_person_agrees(boxes: Project) -> None:
     item = items.list_items(boxes.id, limit=1)[0]
-    revision = marks.replace(item.id, [box("cat", 1, 2, 30, 20)], item.revision)
-    marks.propose(item.id, [Mark("dog", "box", {"box": [3, 3, 9, 9]}, score=0.9)])
-    marks.propose(item.id, [Mark("dog", "box", {"box": [4, 4, 9, 9]}, score=0.8)])
-    assert [(mark.by, mark.score) for mark in marks.of_items([item.id])[item.id]] == [("person", None), ("model", 0.8)]
-    assert [mark.by for mark in marks.of_items([item.id], proposals=False)[item.id]] == ["person"]
-    assert items.get_item(item.id).revision == revision
-    assert projects.summary(boxes.id).classes == {"cat": 1, "dog": 0}
+    assert marks.propose(item.id, [Mark("dog", "box", {"box": [3, 3, 9, 9]}, score=0.9)]) == 1
+    assert marks.propose(item.id, [Mark("dog", "box", {"box": [4, 4, 9, 9]}, score=0.8), Mark("dog", "box", {"box": [4, 4, 4, 9]}, score=0.7)]) == 1
+    assert [(mark.by, mark.score) for mark in marks.of_items([item.id])[item.id]] == [("model", 0.8)]
+    assert marks.of_items([item.id], proposals=False)[item.id] == []
+    assert items.get_item(item.id).revision == item.revision
+    assert (projects.summary(boxes.id).classes, projects.summary(boxes.id).labelled) == ({"dog": 0}, 0)
+    assert items.count_items(boxes.id, unlabelled=True) == 12
+    assert items.count_items(boxes.id, label="dog") == 0
+
+
+def test_nothing_is_proposed_where_a_person_was_faster(boxes: Project) -> None:
+    drawn, empty, _ = items.list_items(boxes.id, limit=3)
+    suggested = Mark("dog", "box", {"box": [3, 3, 9, 9]}, "model", 0.9)
+    marks.replace(drawn.id, [box("cat", 1, 2, 30, 20), suggested], None)
+    marks.replace(empty.id, [], None)
+    assert [marks.propose(one, [suggested]) for one in (drawn.id, empty.id, 10**9)] == [0, 0, 0]
+    assert [(mark.label, mark.by) for mark in marks.of_items([drawn.id])[drawn.id]] == [("cat", "person"), ("dog", "model")], "a person looks at it now"
+    assert marks.of_items([empty.id])[empty.id] == []
 
 
 def test_a_version_holds_shapes_and_pictures_that_were_found_empty(boxes: Project) -> None:
@@ -89,3 +100,11 @@ def test_a_project_without_labels_says_what_to_do(boxes: Project) -> None:
 def test_there_is_no_task_of_another_name(home: Path) -> None:
     with pytest.raises(StudioError, match="there is no task"):
         projects.create("X", "mind-reading")
+
+
+def test_the_class_that_is_drawn_most_is_told_without_proposals(boxes: Project) -> None:
+    first, second, third = items.list_items(boxes.id, limit=3)
+    marks.replace(first.id, [box("cat", 1, 2, 30, 20), box("dog", 1, 2, 9, 20), box("dog", 2, 2, 9, 20), *[box("cat", 1, 1, 5, 5, by="model")] * 3], None)
+    marks.replace(second.id, [box("dog", 1, 2, 30, 20), box("cat", 1, 2, 9, 20)], None)
+    marks.propose(third.id, [box("cat", 1, 2, 9, 20)])
+    assert marks.most_drawn([first.id, second.id, third.id]) == {first.id: "dog", second.id: "cat"}
