@@ -86,7 +86,7 @@ def export_onnx(module: nn.Module, spec: ModelSpec, path: Path, *, origin: Mappi
     Raises:
         StudioError: if no exporter can write it, or the file's answers differ from torch's.
     """
-    size, own = sum(tensor.numel() * 4 for tensor in module.state_dict().values()), _is_own(module)
+    size, own = sum(tensor.numel() * 4 for tensor in module.state_dict().values()), _is_own(module, spec)
     if size > MOST_BYTES and not own:
         raise StudioError(f"the model has {size / 1e9:.1f} GB of weights, and one ONNX file holds 2 GB at most", "Choose a smaller starting point.")
     making = path.with_name(f".{path.name}.making") if own and stored.too_large(size) else None
@@ -98,9 +98,9 @@ def export_onnx(module: nn.Module, spec: ModelSpec, path: Path, *, origin: Mappi
             shutil.rmtree(making, ignore_errors=True)
 
 
-def _is_own(module: nn.Module) -> bool:
+def _is_own(module: nn.Module, spec: ModelSpec) -> bool:
     """Tell whether a network is a user's own ONNX file, which is written back as the graph it came as."""
-    return hasattr(getattr(module, "backbone", None), "as_onnx")
+    return TASKS[spec.task].family != "dense" and hasattr(getattr(module, "backbone", None), "as_onnx")
 
 
 def _written(form: Form, spec: ModelSpec, path: Path, origin: Mapping[str, Any], pictures: NDArray[np.uint8], making: Path | None) -> dict[str, Any]:
@@ -166,7 +166,7 @@ def _form(module: nn.Module, spec: ModelSpec) -> Form:
 
         shipped = dense_form.ShippedDense(module, spec.mean, spec.std).float().cpu().eval()
         return Form(shipped, shipped.output_names, {"torchscript": dense_form.write}, lambda proto: proto, dense_form.parity, dense_form.fault)
-    names = ("graph",) if _is_own(module) else EXPORTERS
+    names = ("graph",) if _is_own(module, spec) else EXPORTERS
     return Form(
         Shipped(module, spec.mean, spec.std).float().cpu().eval(),
         ("probabilities",),

@@ -109,9 +109,14 @@ class ImportedGraph(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ImportedGraph:
         """Let stored numbers that are no parameters follow the module to its device and precision."""
-        super()._apply(fn, recurse)
+
+        def each(value: Tensor) -> Tensor:
+            """Channels-last is refused for five axes (a Swin's masks), which have no layout to change."""
+            return fn(value) if value.dim() != 5 else fn(value.flatten(0, 1)).reshape(value.shape)
+
+        super()._apply(each, recurse)
         for name in self._following:
-            self._constants[name] = fn(self._constants[name])
+            self._constants[name] = each(self._constants[name])
         return self
 
     def _keep(self, name: str, dotted: str, value: Any, role: Role) -> None:

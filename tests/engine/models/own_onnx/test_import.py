@@ -363,3 +363,15 @@ def test_answers_that_are_no_numbers_never_agree(scale: float, ours: float, expe
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
     session = onnxruntime.InferenceSession(model.SerializeToString())
     assert compare(lambda x: x * ours, session, [np.ones((1, 3), dtype=np.float32)])["max_rel"] == expected
+
+
+def test_it_takes_the_layout_training_chose_whatever_axes_its_tensors_have(made) -> None:
+    """The windows' masks have five axes."""
+    _, found = made("windows")
+    backbone = load_backbone(reference(found, found.cut())).eval()
+    assert any(value.dim() == 5 for value in backbone.buffers())
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        before = backbone(images)
+        after = backbone.to(memory_format=torch.channels_last)(images.contiguous(memory_format=torch.channels_last))
+    torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-5)
