@@ -1,6 +1,6 @@
 """Does a file whose BatchNorm was merged away fine-tune as well as the network it came from? On real photographs.
 
-    python -m benchmarks.onnx_finetune [--seeds 0 1 2] [--starts native restored merged] [--json FILE] [--quick]
+    python -m benchmarks.onnx_finetune [--seeds 0 1] [--pictures 300] [--starts native restored merged] [--json FILE] [--quick]
 
 EfficientNet-Lite0 with its packaged ImageNet weights, trained with Graft's defaults from three starting points: through the first door
 (native); from the ONNX file its exporter makes, BatchNorm merged into the convolutions, imported as Graft imports it (restored: taken
@@ -54,7 +54,8 @@ def exported(folder: Path, *, restorable: bool) -> Path:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--pictures", type=int, default=300, help="so many of each split at most; with all of them a training takes several times as long")
     parser.add_argument("--starts", nargs="+", choices=STARTS, default=STARTS)
     parser.add_argument("--json", type=Path, help="append each result here, and count those that are in it already")
     parser.add_argument("--quick", action="store_true", help="64 pictures, one epoch: does it run?")
@@ -62,7 +63,7 @@ def main() -> None:
     photographs.like_a_worker("benchmarks.onnx_finetune")
     rows: list[dict[str, Any]] = [json.loads(line) for line in given.json.read_text().splitlines()] if given.json and given.json.exists() else []
     with photographs.workspace_of_its_own() as folder:
-        _, manifest = photographs.project(64 if given.quick else None)
+        _, manifest = photographs.project(64 if given.quick else given.pictures)
         files = {"restored": exported(folder, restorable=True), "merged": exported(folder, restorable=False)}
         for seed in given.seeds:
             for start in given.starts:

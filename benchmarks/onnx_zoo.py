@@ -28,7 +28,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from onnx import numpy_helper
 from timm.layers import set_fused_attn
 from torch import nn
 
@@ -133,11 +132,11 @@ def learn_pictures(found: Any, row: Row) -> None:
 
 def learn_anything(found: Any, row: Row) -> None:
     """The same for networks that take no pictures: the loss is on whatever they give out."""
-    import onnxruntime
-
+    from engine.models.own_onnx.backbone import session_of
     from engine.models.own_onnx.graph import ImportedGraph
     from engine.models.own_onnx.interface import example, inputs_of
     from engine.models.own_onnx.operators.types import from_numpy
+    from engine.models.own_onnx.stored import tensor_of
 
     model = found.model
     module = ImportedGraph(model)
@@ -157,11 +156,11 @@ def learn_anything(found: Any, row: Row) -> None:
     values = module.stored_values()
     for item in model.graph.initializer:
         if item.name in values and values[item.name].is_floating_point():
-            item.CopyFrom(numpy_helper.from_array(values[item.name].detach().numpy(), item.name))
+            item.CopyFrom(tensor_of(values[item.name].detach().numpy(), item.name))
     with torch.no_grad():
         result = module(*inputs)
     expected = (result[0] if isinstance(result, tuple) else result).numpy()
-    session = onnxruntime.InferenceSession(model.SerializeToString())
+    session = session_of(model)
     answer = session.run(None, {port.name: array for port, array in zip(session.get_inputs(), arrays, strict=True)})[0]
     row.again = float(np.abs(answer - expected).max() / max(np.abs(expected).max(), 1e-12))
 

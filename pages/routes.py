@@ -24,6 +24,7 @@ from starlette.routing import Route
 from engine import runs, workspace
 from engine.data import images, items
 from engine.errors import StudioError
+from engine.models.own_onnx.beside import data_path
 from pages import answer_routes, label_routes, live_routes
 
 __all__ = ["DOWNLOADS", "LIMITS", "ROUTES", "prune_uploads", "safe_name", "upload_path"]
@@ -33,6 +34,7 @@ LIMITS = {"pictures": 64 << 30, "onnx": 16 << 30, "picture": 64 << 20}
 
 DOWNLOADS = {
     "model.onnx": "application/octet-stream",
+    "model.onnx.data": "application/octet-stream",
     "report.json": "application/json",
     "recipe.json": "application/json",
     "version.json": "application/json",
@@ -228,7 +230,9 @@ def download(request: Request) -> Response:
             raise StudioError(f"this run has no {safe_name(name)} to download", "Wait for the run to end, or choose another.")
     except StudioError as error:
         return _refused(error, 404)
-    return FileResponse(run.path(name), media_type=DOWNLOADS[name], filename=f"{safe_name(run.name)}-{name}", headers={"cache-control": "no-store"})
+    together = name.startswith("model.onnx") and data_path(run.path("model.onnx")).exists()  # the graph calls its weights by this very name
+    called = name if together else f"{safe_name(run.name)}-{name}"
+    return FileResponse(run.path(name), media_type=DOWNLOADS[name], filename=called, headers={"cache-control": "no-store"})
 
 
 def job_download(request: Request) -> Response:

@@ -11,6 +11,7 @@ import streamlit as st
 from engine import workspace
 from engine.export import card
 from engine.export.tensorrt import PRECISIONS, TARGETS, Target, reason_against
+from engine.models.own_onnx.beside import data_path, file_bytes
 from engine.runs import Run, read_report
 from pages.parts import state as ui
 from pages.parts.jobs import find_job, outcome, start_job
@@ -60,8 +61,13 @@ def _onnx(run: Run) -> None:
         _job(run, "onnx", {}, "Make the file", "model.onnx")
         return
     _parity(run)
-    st.caption(f"{file.stat().st_size / 1e6:.1f} MB · takes any number of pictures at once")
+    st.caption(f"{file_bytes(file) / 1e6:,.1f} MB · takes any number of pictures at once")
+    beside = data_path(file)
+    if beside.exists():
+        st.caption(f"ONNX files end at 2 GB, so the weights are a second file. Keep {file.name} and {beside.name} in one folder.")
     st.space("stretch")
+    if beside.exists():
+        st.link_button(f"Download {beside.name}", f"/graft/download/{run.id}/{beside.name}", icon=":material/download:", width="stretch", key="download-data")
     st.link_button("Download", f"/graft/download/{run.id}/model.onnx", icon=":material/download:", type="primary", width="stretch")
 
 

@@ -14,6 +14,7 @@ from engine.errors import StudioError
 from engine.export.metadata import SORTING
 from engine.export.tensorrt import target
 from engine.models import catalogue
+from engine.models.own_onnx.beside import data_path, file_bytes
 
 __all__ = ["export", "export_options", "predict", "predict_options"]
 
@@ -37,10 +38,17 @@ def export(given: argparse.Namespace) -> Answer:
         row = target(given.compute_capability)
         options = {"compute_capability": row.key, "precision": given.precision or row.precisions[-1]}
     result = _made(source, given.format, options)
-    with workspace.replacing(given.output.absolute()) as beside:
-        shutil.copyfile(result["file"], beside)
-    words = f"Wrote {given.output}" + (": it was built without its GPU and has not been run." if given.format == "tensorrt" else "")
-    return Answer({"run": source, "format": given.format, **result, "bytes": given.output.stat().st_size, "file": str(given.output)}, words)
+    made = Path(result["file"])
+    if data_path(made).exists():
+        from engine.models.own_onnx import stored
+
+        stored.copy_file(made, given.output)
+        words = f"Wrote {given.output} and its weights, {data_path(given.output).name}, beside it: keep both together"
+    else:
+        words = f"Wrote {given.output}" + (": it was built without its GPU and has not been run." if given.format == "tensorrt" else "")
+        with workspace.replacing(given.output.absolute()) as beside:
+            shutil.copyfile(made, beside)
+    return Answer({"run": source, "format": given.format, **result, "bytes": file_bytes(given.output), "file": str(given.output)}, words)
 
 
 def _made(source: str, kind: str, options: dict[str, str]) -> dict[str, Any]:

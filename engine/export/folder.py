@@ -13,6 +13,7 @@ from engine.errors import StudioError
 from engine.export import card, card_drawn
 from engine.export.metadata import SORTING, About
 from engine.export.predictor import Predictor
+from engine.models.own_onnx.beside import data_path
 from engine.runs import Run, read_report
 
 __all__ = ["NEEDED", "deploy_folder", "model_card"]
@@ -39,7 +40,9 @@ def deploy_folder(run: Run, out_zip: Path, *, project_name: str = "") -> Path:
     }
     top = f"graft-{run.id}"
     with workspace.replacing(out_zip) as beside, zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED) as file:
-        file.write(model, f"{top}/model.onnx", zipfile.ZIP_STORED)  # weights do not shrink
+        for part in (model, data_path(model)):  # a large model's weights lie beside it
+            if part.exists():
+                file.write(part, f"{top}/{part.name}", zipfile.ZIP_STORED)  # weights do not shrink
         for name, text in texts.items():
             file.writestr(f"{top}/{name}", text)
     return out_zip

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import shutil
 import tempfile
 import time
 import warnings
@@ -27,10 +28,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from engine import workspace
 from engine.errors import StudioError
 from engine.export import metadata
 from engine.models.build import ModelSpec
+from engine.models.own_onnx import stored
+from engine.models.own_onnx.beside import file_bytes
 from engine.tasks import TASKS
 
 __all__ = ["TOLERANCE", "Form", "Shipped", "export_onnx"]
@@ -84,10 +86,25 @@ def export_onnx(module: nn.Module, spec: ModelSpec, path: Path, *, origin: Mappi
     Raises:
         StudioError: if no exporter can write it, or the file's answers differ from torch's.
     """
-    size = sum(tensor.numel() * 4 for tensor in module.state_dict().values())
-    if size > MOST_BYTES:
+    size, own = sum(tensor.numel() * 4 for tensor in module.state_dict().values()), _is_own(module, spec)
+    if size > MOST_BYTES and not own:
         raise StudioError(f"the model has {size / 1e9:.1f} GB of weights, and one ONNX file holds 2 GB at most", "Choose a smaller starting point.")
-    form = _form(module, spec)
+    making = path.with_name(f".{path.name}.making") if own and stored.too_large(size) else None
+    try:
+        with stored.apart(making):
+            return _written(_form(module, spec), spec, path, origin, pictures, making)
+    finally:
+        if making is not None:
+            shutil.rmtree(making, ignore_errors=True)
+
+
+def _is_own(module: nn.Module, spec: ModelSpec) -> bool:
+    """Tell whether a network is a user's own ONNX file, which is written back as the graph it came as."""
+    return TASKS[spec.task].family != "dense" and hasattr(getattr(module, "backbone", None), "as_onnx")
+
+
+def _written(form: Form, spec: ModelSpec, path: Path, origin: Mapping[str, Any], pictures: NDArray[np.uint8], making: Path | None) -> dict[str, Any]:
+    """Write and check; a large network is made in the folder `making` first, its numbers in a file beside the graph."""
     images_BCHW = torch.from_numpy(np.ascontiguousarray(pictures.transpose(0, 3, 1, 2))).float()
     faults = []
     for exporter, write in form.writers.items():
@@ -95,7 +112,7 @@ def export_onnx(module: nn.Module, spec: ModelSpec, path: Path, *, origin: Mappi
             proto = write(form.shipped, images_BCHW[:1])
             metadata.strip(proto)
             metadata.attach(proto, metadata.of_spec(spec), origin)
-            onnx.checker.check_model(proto, full_check=True)
+            _check(proto, making / path.name if making is not None else None)
         except (
             RuntimeError,
             TypeError,
@@ -107,11 +124,14 @@ def export_onnx(module: nn.Module, spec: ModelSpec, path: Path, *, origin: Mappi
             log.warning("exporter %s failed", exporter, exc_info=True)
             faults.append(f"{exporter}: {str(error).splitlines()[0][:200] if str(error) else type(error).__name__}")
             continue
-        session = _session(form.observed(proto).SerializeToString())
+        session = _session(form.observed(proto))
         parity = form.parity(form.shipped, session, images_BCHW)
         if parity["passed"]:
-            workspace.write_bytes(path, proto.SerializeToString())
-            told = {"exporter": exporter, "opset": proto.opset_import[0].version, "bytes": path.stat().st_size}
+            if making is None:
+                stored.save(proto, path)
+            else:
+                stored.move(making / path.name, path)
+            told = {"exporter": exporter, "opset": proto.opset_import[0].version, "bytes": file_bytes(path)}
             return {**parity, **told, **_latency(session, images_BCHW, form.outputs)}
         faults.append(f"{exporter}: {form.fault(parity)}")
     raise StudioError(
@@ -146,7 +166,7 @@ def _form(module: nn.Module, spec: ModelSpec) -> Form:
 
         shipped = dense_form.ShippedDense(module, spec.mean, spec.std).float().cpu().eval()
         return Form(shipped, shipped.output_names, {"torchscript": dense_form.write}, lambda proto: proto, dense_form.parity, dense_form.fault)
-    names = ("graph",) if hasattr(getattr(module, "backbone", None), "as_onnx") else EXPORTERS
+    names = ("graph",) if _is_own(module, spec) else EXPORTERS
     return Form(
         Shipped(module, spec.mean, spec.std).float().cpu().eval(),
         ("probabilities",),
@@ -213,12 +233,21 @@ def _quiet() -> Any:
         yield
 
 
-def _session(content: bytes) -> onnxruntime.InferenceSession:
+def _check(proto: onnx.ModelProto, large: Path | None) -> None:
+    """Hold a model to ONNX's own rules. One past protobuf's 2 GB is written for it, for the checker reads numbers beside a graph from a file only."""
+    if large is None:
+        onnx.checker.check_model(proto, full_check=True)
+    else:
+        stored.save(proto, large)
+        onnx.checker.check_model(str(large), full_check=True)
+
+
+def _session(proto: onnx.ModelProto) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # beside a busy neighbour spinning costs ten times the work
-    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    return stored.session(proto, options)
 
 
 def _parity(shipped: Shipped, session: onnxruntime.InferenceSession, images_BCHW: torch.Tensor) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from engine import workspace
 from engine.errors import StudioError
 from engine.export import metadata
 from engine.export.metadata import SORTING
+from engine.models.own_onnx.beside import data_path
 
 __all__ = ["BATCHES", "DENSE_BATCHES", "PRECISIONS", "TARGETS", "Target", "build_engine", "checked", "reason_against", "target"]
 
@@ -119,9 +120,11 @@ def build_engine(onnx_path: Path, out: Path, *, compute_capability: str = "8.9",
     """
     chosen = checked(compute_capability, precision)
     trt = _builder_for(chosen)
+    if precision != "fp32" and data_path(onnx_path).exists():
+        raise StudioError("a model of more than 2 GB cannot be halved here", "Choose full precision.")
     content = onnx_path.read_bytes() if precision == "fp32" or converted else _halved(onnx_path)
     batches = BATCHES if _task_of(content) in ("", SORTING) else DENSE_BATCHES
-    plan = _build(trt, content, chosen, batches)
+    plan = _build(trt, content, chosen, batches, str(onnx_path))
     workspace.write_bytes(out, plan)
     return {
         "file": str(out),
@@ -160,13 +163,13 @@ def _gpu_here() -> str:
     return f"{major}.{minor}"
 
 
-def _build(trt: Any, content: bytes, chosen: Target, batches: tuple[int, ...]) -> bytes:
+def _build(trt: Any, content: bytes, chosen: Target, batches: tuple[int, ...], path: str) -> bytes:
     with _said(trt) as (logger, complaints):
         builder = trt.Builder(logger)
         strongly = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
         network = builder.create_network(1 << int(strongly) if strongly is not None else 0)
         parser = trt.OnnxParser(network, logger)
-        if not parser.parse(content):
+        if not parser.parse(content, path):  # the path tells where weights beside the file lie
             raise _cannot(str(parser.get_error(0).desc()) if parser.num_errors else "")
         images = network.get_input(0)
         profile = builder.create_optimization_profile()

@@ -54,7 +54,7 @@ def _drop(project: Project) -> None:
         key=f"onnx-{project.id}",
         purpose="onnx",
         title="Drop an .onnx file here",
-        words="With its external data (.data, .bin …) where it has any. It is only read, never run, before it is checked.",
+        words="With its external data (.data, .bin …) where it has any: models above 2 GB always have some. It is only read, never run, before it is checked.",
         many=True,
         needs=".onnx",
         button="Choose files",

@@ -17,14 +17,16 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
-from onnx import ModelProto, numpy_helper
+from onnx import ModelProto
 from torch import Tensor, nn
 from torch.nn import functional
 
+from engine.models.own_onnx import stored
 from engine.models.own_onnx.cut import Cut
 from engine.models.own_onnx.graph import ImportedGraph
 from engine.models.own_onnx.interface import Port
 from engine.models.own_onnx.normalise import drop_unused
+from engine.models.own_onnx.stored import array_of, gathered, is_apart, tensor_of
 
 __all__ = ["FrozenFeatures", "FrozenValues", "Pool", "TrainableBackbone", "TrainableValues", "session_of", "up_to"]
 
@@ -63,8 +65,9 @@ def session_of(model: ModelProto | str, threads: int = 0) -> onnxruntime.Inferen
     options.intra_op_num_threads = threads or torch.get_num_threads()
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
-    content = model if isinstance(model, str) else model.SerializeToString()
-    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    if isinstance(model, str):
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return stored.session(model, options)
 
 
 class _Kept(nn.Module):
@@ -102,6 +105,7 @@ class TrainableValues(_Kept):
         for item in self._proto.graph.initializer:  # the module holds these numbers now; twice would be too much
             if item.name in learnt:
                 item.ClearField("raw_data")
+        self._proto = ModelProto.FromString(self._proto.SerializeToString())  # only a new message gives the memory back
         self._depths = {f"graph.{name}": depth for depth, name in enumerate(self.graph.weight_names)}
 
     def values(self, images_BCHW: Tensor) -> tuple[Tensor, ...]:
@@ -129,10 +133,21 @@ class TrainableValues(_Kept):
         for item in copy.graph.initializer:
             if item.name in now:
                 name = item.name
-                item.CopyFrom(
-                    numpy_helper.from_array(now[name].detach().cpu().float().numpy() if now[name].is_floating_point() else now[name].cpu().numpy(), name)
-                )
-        return copy
+                value = now[name].detach().cpu()
+                item.CopyFrom(tensor_of((value.float() if value.is_floating_point() else value).numpy(), name))
+        return gathered(copy)
+
+
+def _digest(model: ModelProto) -> bytes:
+    """A hash of a graph and all its numbers, wherever they lie."""
+    light = ModelProto.FromString(model.SerializeToString())
+    state = hashlib.sha256()
+    for item in light.graph.initializer:
+        if is_apart(item):
+            state.update(array_of(item).view(np.uint8).reshape(-1).data)
+            del item.external_data[:]
+    state.update(light.SerializeToString(deterministic=True))
+    return state.digest()
 
 
 class FrozenValues(_Kept):
@@ -146,8 +161,7 @@ class FrozenValues(_Kept):
         self._names = list(values)
         self._batch = fixed_batch
         self._session: onnxruntime.InferenceSession | None = None
-        digest = hashlib.sha256(self._proto.SerializeToString(deterministic=True)).digest()
-        self.register_buffer("fingerprint", torch.frombuffer(bytearray(digest), dtype=torch.uint8).clone())
+        self.register_buffer("fingerprint", torch.frombuffer(bytearray(_digest(self._proto)), dtype=torch.uint8).clone())
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the session behind when copied: it is opened again on first use."""
@@ -179,7 +193,7 @@ class FrozenValues(_Kept):
 
     def as_onnx(self) -> ModelProto:
         """Return the graph up to the values."""
-        return ModelProto.FromString(self._proto.SerializeToString())
+        return gathered(ModelProto.FromString(self._proto.SerializeToString()))
 
 
 class TrainableBackbone(TrainableValues):

@@ -2,7 +2,7 @@
 
     python -m engine.models.own_onnx.child FILE
 
-prints one line of JSON: {"ok": true} or {"problem", "remedy"}. Torch-free.
+prints one line of JSON: {"ok": true, "bytes": N} or {"problem", "remedy"}. Torch-free.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ _ROOT = Path(__file__).resolve().parents[3]
 _AGAIN = "Export the model again with its framework's own ONNX exporter, then drop that file here."
 
 
-def check(path: Path, *, seconds: float = CHECK_SECONDS) -> None:
-    """Check a file, in at most so many seconds.
+def check(path: Path, *, seconds: float = CHECK_SECONDS) -> int:
+    """Check a file, in at most so many seconds; return how many bytes it and its external data take.
 
     Raises:
         StudioError: with one sentence if it is refused; also if checking it takes too long or too much memory.
@@ -39,6 +39,7 @@ def check(path: Path, *, seconds: float = CHECK_SECONDS) -> None:
         raise StudioError(f"{path.name} needs more than a gigabyte just to be looked at, or breaks the reader", _AGAIN) from error
     if "problem" in answer:
         raise StudioError(answer["problem"], answer["remedy"])
+    return int(answer["bytes"])
 
 
 def _slack(path: Path) -> float:
@@ -67,16 +68,17 @@ def main(path: Path) -> dict[str, object]:
     _limit(path)
     try:
         from engine.models.own_onnx.inspect import inspect
-        from engine.models.own_onnx.load import read
+        from engine.models.own_onnx.load import external_files, read
 
-        inspect(read(path, weights=False))
+        model = read(path, weights=False)
+        inspect(model)
+        return {"ok": True, "bytes": path.stat().st_size + sum((path.parent / name).stat().st_size for name in external_files(model))}
     except StudioError as error:
         return {"problem": error.problem, "remedy": error.remedy}
     except MemoryError:
         return {"problem": f"{path.name} needs more than a gigabyte just to be looked at", "remedy": _AGAIN}
     except (RecursionError, ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError, StopIteration, UnicodeError, RuntimeError) as error:
         return {"problem": f"{path.name} is damaged ({type(error).__name__} while reading its structure)", "remedy": _AGAIN}
-    return {"ok": True}
 
 
 if __name__ == "__main__":

@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from onnx import GraphProto, NodeProto, helper, numpy_helper
+from onnx import GraphProto, NodeProto, helper
 
 from engine.models.own_onnx.roles import consumers
+from engine.models.own_onnx.stored import array_of
 
 __all__ = ["DOMAIN", "fuse"]
 
@@ -37,7 +38,7 @@ class _Matcher:
         item = self.stored.get(name)
         if item is None or math.prod(item.dims) != 1:
             return None
-        return float(numpy_helper.to_array(item).reshape(-1)[0])
+        return float(array_of(item).reshape(-1)[0])
 
     def is_scalar(self, name: str, value: float) -> bool:
         """Tell whether a value is stored and about this number."""
@@ -136,7 +137,7 @@ def _layer_norm(m: _Matcher, node: NodeProto) -> None:
 def _over_last(m: _Matcher, node: NodeProto) -> bool:
     axes = next((list(item.ints) for item in node.attribute if item.name == "axes"), None)
     if axes is None and len(node.input) > 1 and node.input[1] in m.stored:
-        axes = numpy_helper.to_array(m.stored[node.input[1]]).reshape(-1).tolist()
+        axes = array_of(m.stored[node.input[1]]).reshape(-1).tolist()
     return axes == [-1] and next((item.i for item in node.attribute if item.name == "keepdims"), 1) == 1
 
 

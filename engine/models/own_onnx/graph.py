@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import onnx
-from onnx import ModelProto, numpy_helper
+from onnx import ModelProto
 from torch import Tensor, nn
 
 from engine.models.own_onnx.fused import fuse
@@ -15,6 +15,7 @@ from engine.models.own_onnx.interpreter import compile_graph, execute, set_train
 from engine.models.own_onnx.operators.node import Node
 from engine.models.own_onnx.operators.types import from_numpy
 from engine.models.own_onnx.roles import Role, needed_nodes, parameter_names, roles
+from engine.models.own_onnx.stored import array_of, is_apart
 
 __all__ = ["DropSwitch", "ImportedGraph", "NormSwitch", "Part"]
 
@@ -86,7 +87,7 @@ class ImportedGraph(nn.Module):
         table = roles(graph, nodes)
         names = parameter_names(graph, nodes)
         for name in _in_order_of_use(nodes, wanted & stored.keys()):
-            self._keep(name, names.get(name, name), from_numpy(numpy_helper.to_array(stored[name])), table.get(name, "constant"))
+            self._keep(name, names.get(name, name), from_numpy(array_of(stored[name]), own=not is_apart(stored[name])), table.get(name, "constant"))
         self._switches = self._add_switches()
         told_how = {name for step in self._steps for position in step.host for name in step.node.inputs[position : position + 1]}
         self._following = [
@@ -108,9 +109,14 @@ class ImportedGraph(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ImportedGraph:
         """Let stored numbers that are no parameters follow the module to its device and precision."""
-        super()._apply(fn, recurse)
+
+        def each(value: Tensor) -> Tensor:
+            """Channels-last is refused for five axes (a Swin's masks), which have no layout to change."""
+            return fn(value) if value.dim() != 5 else fn(value.flatten(0, 1)).reshape(value.shape)
+
+        super()._apply(each, recurse)
         for name in self._following:
-            self._constants[name] = fn(self._constants[name])
+            self._constants[name] = each(self._constants[name])
         return self
 
     def _keep(self, name: str, dotted: str, value: Any, role: Role) -> None:

@@ -12,11 +12,12 @@ from typing import Any
 
 import onnx
 import torch
-from onnx import AttributeProto, GraphProto, NodeProto, numpy_helper
+from onnx import AttributeProto, GraphProto, NodeProto
 from torch import Tensor
 
 from engine.models.own_onnx.operators import OPERATORS, Node, Operator, OperatorError, key
 from engine.models.own_onnx.operators.types import from_numpy
+from engine.models.own_onnx.stored import array_of
 
 __all__ = ["FAULTS", "Body", "Step", "compile_graph", "execute", "set_training"]
 
@@ -91,7 +92,7 @@ def _attribute(attribute: AttributeProto) -> Any:
     if attribute.type == AttributeProto.STRINGS:
         return [item.decode() for item in value]
     if attribute.type == AttributeProto.TENSOR:
-        return from_numpy(numpy_helper.to_array(value))
+        return from_numpy(array_of(value))
     if attribute.type in (AttributeProto.INTS, AttributeProto.FLOATS):
         return list(value)
     return value
@@ -112,7 +113,7 @@ def _node(proto: NodeProto, opsets: Mapping[str, int], kinds: Mapping[str, int])
 
 
 def _body(graph: GraphProto, opsets: Mapping[str, int], kinds: Mapping[str, int]) -> Body:
-    constants = {item.name: from_numpy(numpy_helper.to_array(item)) for item in graph.initializer}
+    constants = {item.name: from_numpy(array_of(item)) for item in graph.initializer}
     outputs = [value.name for value in graph.output]
     inner = {**kinds, **{item.name: item.data_type for item in graph.initializer}}
     steps = compile_graph(graph.node, outputs, opsets, inner, free=False)

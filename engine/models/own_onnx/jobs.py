@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import events
-from engine.models.own_onnx.dropped import Choices
+from engine.models.own_onnx.dropped import Choices, file_of
 
 __all__ = ["run_xray"]
 
@@ -26,6 +26,7 @@ def run_xray(request: Mapping[str, Any], emit: Callable[[events.Event], None], s
     Raises:
         StudioError: if the file is refused.
     """
+    from engine.models.own_onnx.library import looked_at
     from engine.models.own_onnx.xray import xray
 
     def report(_words: str, share: float) -> None:
@@ -34,20 +35,23 @@ def run_xray(request: Mapping[str, Any], emit: Callable[[events.Event], None], s
         emit(events.Progress(done=round(100 * share), total=100))
 
     path = Path(str(request["path"]))
-    with _bounded_memory(path):
+    with _bounded_memory(looked_at(file_of(path))):
         if "choices" in request:
             from engine.models.own_onnx.start import try_choices
 
             return try_choices(path, Choices.from_json(request["choices"]))
         try:
-            return xray(path, report=report)
+            return xray(path, checked=True, report=report)
         except _StopError:
             return None
 
 
 @contextmanager
-def _bounded_memory(path: Path) -> Iterator[None]:
-    """Keep a file that asks for all of the machine from taking it: meanwhile this process may grow by eight times the file, at least 6 GB."""
+def _bounded_memory(held: int) -> Iterator[None]:
+    """Keep a file that asks for all of the machine from taking it: meanwhile this process may grow by eight times the file's bytes, at least 6 GB.
+
+    Files that are mapped count as well, a large network's weights once for each form it is looked at in.
+    """
     if sys.platform != "linux":
         yield
         return
@@ -55,7 +59,7 @@ def _bounded_memory(path: Path) -> Iterator[None]:
 
     import psutil
 
-    grown = psutil.Process().memory_info().vms + max(6 << 30, 8 * path.stat().st_size if path.exists() else 0)
+    grown = psutil.Process().memory_info().vms + max(6 << 30, 8 * held)
     before, hard = resource.getrlimit(resource.RLIMIT_AS)
     if hard == resource.RLIM_INFINITY or grown < hard:
         resource.setrlimit(resource.RLIMIT_AS, (grown, hard))

@@ -1,6 +1,6 @@
 """Imports a file once and keeps what came of it in the workspace, so that runs can be built from it again.
 
-models/<id>/model.onnx   the graph, normalised and with a free batch size (or as it came, where it cannot be trained)
+models/<id>/model.onnx   the graph, normalised and with a free batch size (or as it came, where it cannot be trained); its large tensors beside it
 models/<id>/cuts.json    the cuts that were used, by the short name a run knows them by
 models/<id>/about.json   what the X-ray shows, and the shapes that choosing another cut needs
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,22 +32,26 @@ from engine.models.own_onnx.cut import Cut, Cuts, choose, find_cuts
 from engine.models.own_onnx.drawing import summary
 from engine.models.own_onnx.graph import ImportedGraph
 from engine.models.own_onnx.interface import Port, example, inputs_of, outputs_of, picture_input, sizes_to_try
-from engine.models.own_onnx.limits import MOST
-from engine.models.own_onnx.load import external_files, read, tensors
+from engine.models.own_onnx.load import external_files, read
 from engine.models.own_onnx.normalise import Prepared, prepare
 from engine.models.own_onnx.operators import OperatorError
-from engine.models.own_onnx.parity import RUNTIME_FAULTS, compare, real_picture, real_pictures, run_session
+from engine.models.own_onnx.parity import RUNTIME_FAULTS, compare, finite, real_picture, real_pictures, rounding, run_session
 from engine.models.own_onnx.preparation import Preparation, guess
 from engine.models.own_onnx.restored import restore
-from engine.models.own_onnx.roles import FLOATS, weights_inside
+from engine.models.own_onnx.roles import weights_inside
+from engine.models.own_onnx.stored import apart, check_weight, map_beside, save, too_large, weight_bytes
 
-__all__ = ["PREFIX", "Imported", "Named", "import_file", "load_backbone", "named", "open_imported", "reference"]
+__all__ = ["PREFIX", "Imported", "Named", "import_file", "load_backbone", "looked_at", "named", "open_imported", "reference"]
 
 PREFIX = "onnx-"
 """How the name of an imported backbone begins."""
 
 _VERSION = 2
 _AGREES = 1e-3
+"""Largest difference from ONNX Runtime, relative to the largest output."""
+
+_ROUNDING, _EXPLAINED = 1e-2, 0.3
+"""A network that makes much of the last digit may differ by so much, where single precision alone moves its own answer by this share of that."""
 
 Report = Callable[[str, float], None]
 
@@ -63,7 +67,7 @@ class Imported:
     @property
     def model(self) -> ModelProto:
         """The kept graph with its weights."""
-        return onnx.load(str(self.folder / "model.onnx"))
+        return map_beside(self.folder / "model.onnx")
 
     @property
     def preparation(self) -> Preparation | None:
@@ -127,8 +131,21 @@ def _remember(path: Path, model_id: str) -> None:
     workspace.write_json(index, rows)
 
 
-def import_file(path: Path, *, report: Report = lambda _words, _share: None) -> Imported:
+def looked_at(path: Path) -> int:
+    """Check a file, if it is not known, and return how many bytes it and its external data take.
+
+    Raises:
+        StudioError: if it is refused.
+    """
+    known = _remembered(path)
+    return int(known.about["bytes"]) if known is not None else check(path)
+
+
+def import_file(path: Path, *, checked: bool = False, report: Report = lambda _words, _share: None) -> Imported:
     """Check, understand and keep a file; a file that is known is found at once.
+
+    Args:
+        checked: `looked_at` has just seen it.
 
     Raises:
         StudioError: if it is refused, cannot be run, or nothing in it can describe a picture.
@@ -137,24 +154,21 @@ def import_file(path: Path, *, report: Report = lambda _words, _share: None) -> 
     if known is not None:
         return known
     report("Checking the file", 0.05)
-    check(path)
+    if not checked:
+        check(path)
     light = read(path, weights=False)
-    _check_weight(light)
+    held = weight_bytes(light)
+    check_weight(light, held)
     model_id = _digest(path, light)
     if not (_folder(model_id) / "about.json").exists():
-        _analyse(path, model_id, report)
+        scratch = _folder(f"{model_id}.making")
+        try:
+            with apart(scratch if too_large(held) else None):
+                _analyse(path, model_id, report)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
     _remember(path, model_id)
     return open_imported(model_id)
-
-
-def _check_weight(model: ModelProto) -> None:
-    """A graph that is worked on passes through protobuf, which holds 2 GB; in full precision, as it is trained."""
-    held = sum(4 * math.prod(item.dims) for item in tensors(model) if item.data_type in FLOATS)
-    if held > MOST["weight_bytes"]:
-        raise StudioError(
-            f"the network has {held / 1e9:.1f} GB of weights in full precision; Graft can retrain up to {MOST['weight_bytes'] / 1e9:.1f} GB",
-            "Choose a smaller variant of the network.",
-        )
 
 
 def _analyse(path: Path, model_id: str, report: Report) -> None:
@@ -189,16 +203,16 @@ def _analyse(path: Path, model_id: str, report: Report) -> None:
     cuts = cuts or find_cuts(kept, shapes)
     about = _about(path, facts, prepared, ports, port, preparation, kept, shapes, freed, why, parity, outputs, cuts)
     about["example_size"] = size
+    if parity.get("rounding"):
+        about["notes"].append(
+            f"the network makes much of the last digit: full precision alone moves its answers by {parity['rounding']:.0e}, in ONNX Runtime too"
+        )
     if freed is not None and restored:
         about["notes"].append(f"the exporter had merged BatchNorm into {restored} convolutions; it is a layer of its own again, with the same answers")
     folder = _folder(model_id)
     folder.mkdir(parents=True, exist_ok=True)
-    _save(kept, folder / "model.onnx")
+    save(kept, folder / "model.onnx", split=True)
     workspace.write_json(folder / "about.json", about)
-
-
-def _save(model: ModelProto, path: Path) -> None:
-    workspace.write_bytes(path, model.SerializeToString())
 
 
 def _trained(prepared: Prepared, ports: list[Port], preparation: Preparation | None) -> tuple[Freed | None, list[str], int]:
@@ -246,14 +260,9 @@ def _parity(path: Path, prepared: Prepared, freed: Freed, ports: list[Port], pre
         flat |= {"max_abs": max(row["max_abs"] for row in rows.values()), "max_rel": max(row["max_rel"] for row in rows.values())}
     least = min(worst.values(), default=0.0)
     words = f"the imported network and ONNX Runtime give different answers (by {least:.1e})" if np.isfinite(least) else "its answers are no finite numbers"
-    return _finite(flat), words if least > _AGREES else ""
-
-
-def _finite(value: Any) -> Any:
-    """JSON knows no infinity."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    return value if not isinstance(value, float) or np.isfinite(value) else None
+    if _AGREES < least <= _ROUNDING and (share := rounding(freed.model, feeds.values())) >= _EXPLAINED * least:
+        return finite({**flat, "rounding": share}), ""
+    return finite(flat), words if least > _AGREES else ""
 
 
 def _floor(path: Path, prepared: ModelProto) -> tuple[ModelProto, dict[str, tuple[int, ...]], dict[str, Any]]:

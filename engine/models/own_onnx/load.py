@@ -6,6 +6,7 @@ data lies inside the file's own folder. Structure is judged in `inspect.py`.
 
 from __future__ import annotations
 
+import math
 import os
 from collections import deque
 from collections.abc import Iterator
@@ -18,8 +19,16 @@ from onnx import AttributeProto, GraphProto, ModelProto, TensorProto
 from engine.errors import StudioError
 from engine.models.own_onnx.limits import MOST
 from engine.models.own_onnx.roles import reads
+from engine.models.own_onnx.stored import lay_apart
 
 __all__ = ["external_files", "graphs", "read", "refuse", "sort", "tensors"]
+
+
+_NO_WHOLE_BYTES = (
+    TensorProto.UNDEFINED,
+    TensorProto.STRING,
+    *(getattr(TensorProto, name) for name in ("UINT4", "INT4", "FLOAT4E2M1", "UINT2", "INT2", "FLOAT6E2M3", "FLOAT6E3M2") if hasattr(TensorProto, name)),
+)
 
 
 def refuse(problem: str, remedy: str = "Export the model again with its framework's own ONNX exporter, then drop that file here.") -> StudioError:
@@ -72,7 +81,10 @@ def read(path: Path, *, weights: bool = True) -> ModelProto:
     if size == 0:
         raise refuse(f"{path.name} is empty", "The upload may have been cut off: drop the file again.")
     if size > MOST["graph_bytes"]:
-        raise refuse(f"{path.name} is larger than 2 GB in one piece, which no ONNX file can be", "Save it with its weights as external data.")
+        raise refuse(
+            f"{path.name} has {size / 1e9:.1f} GB in one piece, and the form of an ONNX file ends at 2 GB",
+            "Save it with external data: with onnx.save(model, file, save_as_external_data=True), or torch's own exporter. Then drop both files.",
+        )
     try:
         model = onnx.load_model_from_string(path.read_bytes())
     except (DecodeError, ValueError, RecursionError) as error:
@@ -82,7 +94,7 @@ def read(path: Path, *, weights: bool = True) -> ModelProto:
             _check_external(tensor, path.parent)
     if weights:
         try:
-            onnx.load_external_data_for_model(model, str(path.parent))
+            lay_apart(model, path.parent)
         except (onnx.checker.ValidationError, OSError, ValueError) as error:  # such as a hard link: onnx fears what it may lead to
             raise refuse(
                 f"the weights beside {path.name} cannot be read ({str(error)[:200]})", "Copy the model and its external data, and drop the copies."
@@ -111,8 +123,22 @@ def _check_external(tensor: TensorProto, folder: Path) -> None:
         offset, length = int(entries.get("offset") or 0), int(entries.get("length") or 0)
     except ValueError as error:
         raise refuse(f"the place of the weights of '{name}' is no number") from error
+    held, wanted = length or real.stat().st_size - offset, _bytes_of(tensor)
+    if offset >= 0 and length >= 0 and wanted is not None and (held < wanted or length > wanted):
+        raise refuse(
+            f"the weights of '{name}' should have {wanted:,} bytes and have {max(held, 0):,}", "The upload may have been cut off: drop both files again."
+        )
     if offset < 0 or length < 0 or offset + length > real.stat().st_size:
         raise refuse(f"the weights of '{name}' lie past the end of {location[:80]}", "The upload may have been cut off: drop both files again.")
+
+
+def _bytes_of(tensor: TensorProto) -> int | None:
+    """How many bytes a tensor's numbers take; None for kinds that share bytes, or whose size `inspect` refuses."""
+    if tensor.data_type not in TensorProto.DataType.values() or any(size < 0 for size in tensor.dims):
+        return None
+    if tensor.data_type in _NO_WHOLE_BYTES:
+        return None
+    return math.prod(tensor.dims) * onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
 
 
 def external_files(model: ModelProto) -> list[str]:

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import onnx
-from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, inliner, numpy_helper
+from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, inliner
 from onnx.reference import ReferenceEvaluator
 
 from engine.models.own_onnx.cut import data_values
 from engine.models.own_onnx.load import graphs
 from engine.models.own_onnx.quantised import dequantise
 from engine.models.own_onnx.roles import FLOATS, reads
+from engine.models.own_onnx.stored import array_of, tensor_of
 
 __all__ = ["Prepared", "constant_tensor", "drop_unused", "prepare"]
 
@@ -44,7 +45,7 @@ class Prepared:
 
 def constant_tensor(array: np.ndarray, name: str, *, constant: bool = True) -> TensorProto:
     """Make an initializer; those that are no weights are marked so that `roles` knows."""
-    tensor = numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name)
+    tensor = tensor_of(array, name)
     if constant:
         tensor.doc_string = "constant"
     return tensor
@@ -67,7 +68,7 @@ def _constants_to_initializers(done: Prepared) -> None:
             kept.append(node)
             continue
         if value.type == AttributeProto.TENSOR:
-            array = numpy_helper.to_array(value.t)
+            array = array_of(value.t)
         else:
             raw = onnx.helper.get_attribute_value(value)
             array = np.array(raw, dtype=np.float32 if value.type in (AttributeProto.FLOAT, AttributeProto.FLOATS) else np.int64)
@@ -87,9 +88,9 @@ _OTHER_FLOATS = (TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
 def _raise_tensor(tensor: TensorProto) -> bool:
     if tensor.data_type not in _OTHER_FLOATS:
         return False
-    array = numpy_helper.to_array(tensor).astype(np.float32)
+    array = array_of(tensor).astype(np.float32)
     name, note = tensor.name, tensor.doc_string
-    tensor.CopyFrom(numpy_helper.from_array(array, name))
+    tensor.CopyFrom(tensor_of(array, name))
     tensor.doc_string = note
     return True
 
@@ -169,7 +170,7 @@ def _fold_weights(done: Prepared) -> None:
         if not foldable or sources[0].data_type not in FLOATS:  # type: ignore[union-attr]
             kept.append(node)
             continue
-        array = _evaluate(node, [numpy_helper.to_array(item) for item in sources if item is not None], done.model)
+        array = _evaluate(node, [array_of(item) for item in sources if item is not None], done.model)
         if array is None:
             kept.append(node)
             continue
@@ -219,7 +220,7 @@ def _fold_constants(done: Prepared) -> None:
         if not inputs or node.op_type in _NEVER_FOLDED or len(node.output) != 1 or node.output[0] in outputs or any(name not in known for name in reads(node)):
             kept.append(node)
             continue
-        arrays = [numpy_helper.to_array(known[name]) for name in inputs]
+        arrays = [array_of(known[name]) for name in inputs]
         array = None if _too_large(node, arrays) else _evaluate(node, arrays, done.model)
         if array is None or array.size > _MOST_FOLDED or array.dtype.kind in "OSU":
             kept.append(node)

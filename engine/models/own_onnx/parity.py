@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import importlib.util
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
 import torch
+from onnx import ModelProto
 from PIL import Image
 
+from engine.models.own_onnx.graph import ImportedGraph
 from engine.models.own_onnx.interface import Port
+from engine.models.own_onnx.operators import OperatorError
 from engine.models.own_onnx.operators.types import from_numpy
 from engine.models.own_onnx.preparation import Preparation
 
-__all__ = ["RUNTIME_FAULTS", "compare", "photographs", "real_picture", "real_pictures", "run_session"]
+__all__ = ["RUNTIME_FAULTS", "compare", "finite", "photographs", "real_picture", "real_pictures", "rounding", "run_session"]
 
 RUN_SECONDS = 120
 _PHOTOGRAPHS = (
@@ -127,3 +130,31 @@ def compare(module: Callable[..., Any], session: onnxruntime.InferenceSession, i
         gap, scale = float(np.abs(x - y)[finite].max()), float(np.abs(y[finite]).max())
         worst = {"max_abs": max(worst["max_abs"], gap), "max_rel": max(worst["max_rel"], gap / max(scale, 1e-12))}
     return worst if compared else unlike
+
+
+def rounding(model: ModelProto, feeds: Iterable[Sequence[np.ndarray]]) -> float:
+    """Return how far single precision moves a network's own answers from those of double precision, relative to the largest; 0 where it cannot be told.
+
+    Random or very deep networks can turn the last digit of a score into the third of an answer. Two correct programs then differ by about
+    as much as each differs from this: no fault of the import, which would give the same wrong answer in both precisions.
+    """
+    single, double, worst = ImportedGraph(model), ImportedGraph(model).double(), 0.0
+    for inputs in feeds:
+        given = [from_numpy(array) for array in inputs]
+        try:
+            with torch.no_grad():
+                ours = single.run([item.float() if item.is_floating_point() else item for item in given], single.output_names)
+                exact = double.run([item.double() if item.is_floating_point() else item for item in given], double.output_names)
+        except OperatorError:
+            return 0.0
+        for a, b in zip(ours, exact, strict=True):
+            if isinstance(a, torch.Tensor) and a.is_floating_point() and a.numel():
+                worst = max(worst, float((a.double() - b.double()).abs().max() / b.double().abs().max().clamp_min(1e-12)))
+    return worst if np.isfinite(worst) else 0.0
+
+
+def finite(value: Any) -> Any:
+    """Return a value for JSON, which knows no infinity."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    return value if not isinstance(value, float) or np.isfinite(value) else None

@@ -11,10 +11,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from onnx import ModelProto, NodeProto, numpy_helper
+from onnx import ModelProto, NodeProto
 
 from engine.models.own_onnx.interface import Port
 from engine.models.own_onnx.roles import consumers
+from engine.models.own_onnx.stored import array_of
 
 __all__ = ["Preparation", "guess"]
 
@@ -111,7 +112,7 @@ def _stated(told: Mapping[str, str]) -> tuple[tuple[float, ...], tuple[float, ..
 def _constant(model: ModelProto, node: NodeProto) -> np.ndarray | None:
     stored = {item.name: item for item in model.graph.initializer}
     found = [stored[name] for name in node.input if name in stored]
-    return numpy_helper.to_array(found[0]).astype(np.float64).reshape(-1) if found else None
+    return array_of(found[0]).astype(np.float64).reshape(-1) if found else None
 
 
 def _first_operators(model: ModelProto, port: Port) -> tuple[tuple[tuple[float, ...], tuple[float, ...]], str, bool] | None:
@@ -130,7 +131,7 @@ def _first_operators(model: ModelProto, port: Port) -> tuple[tuple[tuple[float, 
             return None
         if node.op_type == "BatchNormalization":
             mean = {item.name: item for item in model.graph.initializer}.get(node.input[3])
-            values = np.zeros(1) if mean is None else numpy_helper.to_array(mean).astype(np.float64)
+            values = np.zeros(1) if mean is None else array_of(mean).astype(np.float64)
             large = float(np.abs(values).max()) > 3
             return (_BYTES if large else _AS_IS), "the network scales its input itself, with a BatchNorm", False
         largest = float(np.abs(values).max())

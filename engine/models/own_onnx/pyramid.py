@@ -29,6 +29,8 @@ from engine.models.own_onnx.write import join
 
 __all__ = ["STRIDES", "FrozenPyramid", "Level", "TrainablePyramid", "feature_levels", "load_pyramid", "write_maps"]
 
+_MOST_BYTES = 2_000_000_000
+
 STRIDES = (4, 8, 16, 32)
 _OFF = 0.22
 """How far a map's size may be from the picture's over the stride: unpadded networks lose a rim (299 px become 8 places at stride 32)."""
@@ -224,6 +226,12 @@ def load_pyramid(name: str, strides: Sequence[int] = STRIDES) -> TrainablePyrami
         StudioError: if it is not in the workspace, or keeps no places before the cut.
     """
     found = named(name)
+    held = 4 * found.imported.about["parameters"]["total"]
+    if held > _MOST_BYTES:  # torch writes these networks in one piece; said before anything is trained
+        raise StudioError(
+            f"this network has {held / 1e9:.1f} GB of weights; for finding and outlining things Graft takes up to {_MOST_BYTES / 1e9:.0f} GB",
+            "Retrain it for sorting whole pictures, or choose a smaller variant.",
+        )
     shapes = {key: tuple(shape) for key, shape in found.imported.about["shapes"].items()}
     model = found.imported.model
     levels = feature_levels(model, shapes, found.port, found.cut.value, strides)

@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto
+
+from engine.models.own_onnx.stored import array_of, tensor_of
 
 __all__ = ["dequantise"]
 
@@ -30,11 +32,11 @@ class _Rewriting:
 
     def array(self, name: str) -> np.ndarray | None:
         """A stored value, or None."""
-        return numpy_helper.to_array(self.stored[name]) if name in self.stored else None
+        return array_of(self.stored[name]) if name in self.stored else None
 
     def store(self, array: np.ndarray, name: str, *, constant: bool = False) -> str:
         """Keep a new float tensor and return its name."""
-        tensor = numpy_helper.from_array(np.asarray(array, dtype=np.float32), name)
+        tensor = tensor_of(np.asarray(array, dtype=np.float32), name)
         tensor.doc_string = "constant" if constant else ""
         self.graph.initializer.append(tensor)
         self.stored[name] = self.graph.initializer[-1]
@@ -267,12 +269,12 @@ def _scale_integer_products(model: ModelProto) -> None:
         factors = [stored[name] for name in scale.input if name in stored]
         if source is None or source.op_type not in ("MatMul", "Conv") or "_real_" not in source.input[1] or len(factors) != 2:
             continue
-        total = numpy_helper.to_array(factors[0]).astype(np.float32) * numpy_helper.to_array(factors[1]).astype(np.float32)
+        total = array_of(factors[0]).astype(np.float32) * array_of(factors[1]).astype(np.float32)
         weight = stored[source.input[1]]
-        values = numpy_helper.to_array(weight)
+        values = array_of(weight)
         shaped = total if source.op_type == "MatMul" else np.asarray(total).reshape(-1, *(1,) * (values.ndim - 1)) if np.size(total) > 1 else total
-        weight.CopyFrom(numpy_helper.from_array((values * shaped).astype(np.float32), weight.name))
-        one = numpy_helper.from_array(np.ones_like(np.asarray(total, dtype=np.float32)), f"{scale.output[0]}_one")
+        weight.CopyFrom(tensor_of((values * shaped).astype(np.float32), weight.name))
+        one = tensor_of(np.ones_like(np.asarray(total, dtype=np.float32)), f"{scale.output[0]}_one")
         one.doc_string = "constant"
         model.graph.initializer.append(one)
         node.input[list(node.input).index(scale.output[0])] = one.name

@@ -15,12 +15,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 from torch import Tensor
 
 from engine.models.own_onnx.cut import data_values
 from engine.models.own_onnx.graph import ImportedGraph
 from engine.models.own_onnx.roles import consumers
+from engine.models.own_onnx.stored import array_of, tensor_of
 
 __all__ = ["merged", "restore"]
 
@@ -114,16 +115,16 @@ def _measured(model: ModelProto, names: Sequence[str], pictures: Sequence[np.nda
 
 def _separate(graph: GraphProto, node: NodeProto, stored: dict[str, TensorProto], measured: tuple[np.ndarray, np.ndarray], name: str) -> NodeProto:
     """Bring a convolution's filters to unit length and return the normalisation that follows it from now on."""
-    weight = numpy_helper.to_array(stored[node.input[1]]).astype(np.float64)
-    bias = numpy_helper.to_array(stored[node.input[2]]).astype(np.float64)
+    weight = array_of(stored[node.input[1]]).astype(np.float64)
+    bias = array_of(stored[node.input[2]]).astype(np.float64)
     length = np.sqrt(np.square(weight.reshape(len(weight), -1)).sum(1))
     length[length < 1e-12] = 1.0
     mean, variance = (measured[0] - bias) / length, measured[1] / np.square(length)
     scale = length * np.sqrt(variance + _EPSILON)
     values = {"weight": scale, "bias": bias + length * mean, "running_mean": mean, "running_var": variance}
     weight_name = node.input[1]
-    stored[weight_name].CopyFrom(numpy_helper.from_array((weight / length.reshape(-1, *[1] * (weight.ndim - 1))).astype(np.float32), weight_name))
-    graph.initializer.extend(numpy_helper.from_array(value.astype(np.float32), f"{name}.{key}") for key, value in values.items())
+    stored[weight_name].CopyFrom(tensor_of((weight / length.reshape(-1, *[1] * (weight.ndim - 1))).astype(np.float32), weight_name))
+    graph.initializer.extend(tensor_of(value.astype(np.float32), f"{name}.{key}") for key, value in values.items())
     output = node.output[0]
     return helper.make_node(
         "BatchNormalization", [f"{output}/convolved", *(f"{name}.{key}" for key in values)], [output], name=f"{node.name or output}/{name}", epsilon=_EPSILON

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import numpy as np
-from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, numpy_helper
+from onnx import AttributeProto, GraphProto, NodeProto, TensorProto
+
+from engine.models.own_onnx.stored import array_of
 
 __all__ = ["FLOATS", "Role", "consumers", "needed_nodes", "parameter_names", "reads", "roles", "weights_inside"]
 
@@ -188,7 +190,7 @@ def _is_mask(tensor: TensorProto) -> bool:
     """Tell whether a tensor holds only zeros and large negative numbers: what is added to attention scores to hide places."""
     if int(np.prod(tensor.dims)) > 4_000_000:
         return False
-    values = np.unique(numpy_helper.to_array(tensor).astype(np.float32).reshape(-1)[:65536])
+    values = np.unique(array_of(tensor).astype(np.float32).reshape(-1)[:65536])
     return len(values) <= 2 and bool((values <= 0).all()) and bool(values[0] <= -50)
 
 

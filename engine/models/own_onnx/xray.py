@@ -14,13 +14,16 @@ from engine.models.own_onnx.pyramid import Level, feature_levels
 __all__ = ["takes", "xray", "xray_of"]
 
 
-def xray(path: Path, *, report: Report = lambda _words, _share: None) -> dict[str, Any]:
+def xray(path: Path, *, checked: bool = False, report: Report = lambda _words, _share: None) -> dict[str, Any]:
     """Import a file (once) and return its X-ray.
+
+    Args:
+        checked: `library.looked_at` has just seen it.
 
     Raises:
         StudioError: if the file is refused; one sentence says why.
     """
-    return xray_of(import_file(path, report=report))
+    return xray_of(import_file(path, checked=checked, report=report))
 
 
 def xray_of(imported: Imported) -> dict[str, Any]:

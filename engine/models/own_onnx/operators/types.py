@@ -46,19 +46,19 @@ _VIEWED = {"bfloat16": torch.bfloat16, **{str(TORCH_TYPES[kind]).removeprefix("t
 _SMALL_INTEGERS = {"int4": np.int8, "int2": np.int8, "uint4": np.uint8, "uint2": np.uint8}
 
 
-def from_numpy(array: np.ndarray) -> Any:
-    """Return an array as a tensor that owns its memory; text stays an array, for torch has none."""
+def from_numpy(array: np.ndarray, *, own: bool = True) -> Any:
+    """Return an array as a tensor that owns its memory (or shares a writable array's); text stays an array, for torch has none."""
     kind = array.dtype.name
     if array.dtype.kind in "OSUT":
         return array
     if kind in _VIEWED:
         width = np.int16 if array.dtype.itemsize == 2 else np.uint8
-        return torch.from_numpy(np.array(array, copy=True, order="C").view(width)).view(_VIEWED[kind])
+        return torch.from_numpy(np.array(array, copy=own or None, order="C").view(width)).view(_VIEWED[kind])
     if kind in _SMALL_INTEGERS:
         return torch.from_numpy(array.astype(_SMALL_INTEGERS[kind]))
     if kind.startswith("float") and array.dtype.itemsize == 1:  # float4 and float6
         return torch.from_numpy(array.astype(np.float32))
-    return torch.from_numpy(np.array(array, copy=True, order="C").reshape(array.shape))
+    return torch.from_numpy(np.array(array, copy=own or None, order="C").reshape(array.shape))
 
 
 def _to_numpy(x: Any) -> np.ndarray:

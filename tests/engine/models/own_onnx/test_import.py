@@ -14,14 +14,14 @@ import pytest
 import torch
 from torch import nn
 
-from engine.errors import StudioError
-from engine.models.own_onnx.backbone import FrozenFeatures, TrainableBackbone
+from engine.models.own_onnx.backbone import FrozenFeatures, TrainableBackbone, session_of
 from engine.models.own_onnx.graph import ImportedGraph
 from engine.models.own_onnx.interface import example, inputs_of
 from engine.models.own_onnx.library import Imported, import_file, load_backbone, reference
 from engine.models.own_onnx.parity import compare
 from engine.models.own_onnx.restored import merged
 from engine.models.own_onnx.start import settings_of
+from engine.models.own_onnx.stored import array_of
 from engine.models.own_onnx.write import write
 
 _spec = importlib.util.spec_from_file_location("networks", Path(__file__).with_name("networks.py"))
@@ -94,7 +94,7 @@ def test_any_batch_size_gives_what_each_picture_gives_alone(name: str, made) -> 
     with torch.no_grad():
         together, alone = module(images), torch.cat([module(images[i : i + 1]) for i in range(5)])
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
-    session = onnxruntime.InferenceSession(model.SerializeToString())
+    session = session_of(model)
     file = session.run(None, {session.get_inputs()[0].name: images.numpy()})[0]
     torch.testing.assert_close(torch.from_numpy(file), together, rtol=1e-3, atol=1e-4)
 
@@ -211,7 +211,7 @@ def test_batch_norm_an_exporter_merged_is_a_layer_again_with_the_same_answers(ma
     norms = [node for node in found.model.graph.node if node.op_type == "BatchNormalization"]
     assert len(norms) > 20
     assert any(f"merged BatchNorm into {len(norms)} convolutions" in note for note in found.about["notes"])
-    filters = {item.name: onnx.numpy_helper.to_array(item) for item in found.model.graph.initializer}
+    filters = {item.name: array_of(item) for item in found.model.graph.initializer}
     followed = [node for node in found.model.graph.node if node.op_type == "Conv" and node.output[0] in {norm.input[0] for norm in norms}]
     lengths = np.concatenate([np.linalg.norm(filters[node.input[1]].reshape(len(filters[node.input[1]]), -1), axis=1) for node in followed])
     np.testing.assert_allclose(lengths, 1, rtol=1e-4)
@@ -307,22 +307,6 @@ def test_a_size_at_which_the_network_runs_is_found(size: str, tmp_path: Path, mo
     assert found.preparation.image_size == 48
 
 
-def test_more_weights_than_can_be_worked_on_are_said_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """2.4 GB of external data, most of it a hole in the file, seen in seconds without being read."""
-    monkeypatch.setenv("GRAFT_HOME", str(tmp_path / "home"))
-    path = networks.cnn(tmp_path / "huge.onnx")
-    model = onnx.load(path)
-    large = onnx.TensorProto(name="large", data_type=onnx.TensorProto.FLOAT, dims=[600_000, 1000], data_location=onnx.TensorProto.EXTERNAL)
-    for key, value in {"location": "huge.data", "offset": "0", "length": str(4 * 600_000_000)}.items():
-        large.external_data.add(key=key, value=value)
-    model.graph.initializer.append(large)
-    path.write_bytes(model.SerializeToString())
-    with (tmp_path / "huge.data").open("wb") as file:
-        file.truncate(4 * 600_000_000)
-    with pytest.raises(StudioError, match=r"has 2\.4 GB of weights in full precision; Graft can retrain up to 2\.1 GB"):
-        import_file(path)
-
-
 def test_stored_tensors_an_old_file_lists_as_inputs_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before IR version 4 every stored tensor was listed as an input; one that folding leaves unread must not turn into a real one."""
     monkeypatch.setenv("GRAFT_HOME", str(tmp_path / "home"))
@@ -379,3 +363,15 @@ def test_answers_that_are_no_numbers_never_agree(scale: float, ours: float, expe
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
     session = onnxruntime.InferenceSession(model.SerializeToString())
     assert compare(lambda x: x * ours, session, [np.ones((1, 3), dtype=np.float32)])["max_rel"] == expected
+
+
+def test_it_takes_the_layout_training_chose_whatever_axes_its_tensors_have(made) -> None:
+    """The windows' masks have five axes."""
+    _, found = made("windows")
+    backbone = load_backbone(reference(found, found.cut())).eval()
+    assert any(value.dim() == 5 for value in backbone.buffers())
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        before = backbone(images)
+        after = backbone.to(memory_format=torch.channels_last)(images.contiguous(memory_format=torch.channels_last))
+    torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-5)
