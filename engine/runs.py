@@ -210,9 +210,16 @@ def worker_environment() -> dict[str, str]:
     """Return the environment of a worker process, cold or warm; the user's own values win.
 
     A bounded spin keeps two threads fast on an idle machine and does not collapse beside a busy neighbour. numpy's
-    thread pool is kept away: torch does the computing, and the warm worker must have no thread when it forks.
+    thread pool is kept away: torch does the computing, and the warm worker must have no thread when it forks. Huge pages make
+    fewer page faults, above all in the threads of a crew (a step of EfficientNet-Lite0 0.6 s for 0.79 s).
     """
-    defaults = {"GOMP_SPINCOUNT": "10000", "OPENBLAS_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "HF_HUB_OFFLINE": "1"}
+    defaults = {
+        "GOMP_SPINCOUNT": "10000",
+        "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "PYTHONUNBUFFERED": "1",
+        "HF_HUB_OFFLINE": "1",
+    }
     return {**defaults, **os.environ, "GRAFT_HOME": str(workspace.home())}
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["HEADS", "Cosine", "linear", "mlp"]
+__all__ = ["HEADS", "Cosine", "Dropout", "linear", "mlp"]
 
 MLP_WIDTH = 512
 

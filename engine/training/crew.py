@@ -1,9 +1,11 @@
 """Several threads that each take a share of a batch, in place of several threads inside every operation.
 
-Threads that share an operation wait for each other at the end of each, hundreds of times a step; threads that share a batch wait once. Forward,
-backward and step on 2 cores: MobileNetV3-small 1.2-1.6 times as fast, EfficientNet-Lite0 1.4-1.6, ResNet-18 (bf16) 1.15-1.2; beside a busy process
-0.63-0.67 of the idle speed is kept, where 0.2 was. This is data-parallel training (Goyal et al. 2017, https://arxiv.org/abs/1706.02677) inside one process:
-the shares' gradients are added in a fixed order, so the weights depend on how many shares there are and on nothing else.
+Threads that share an operation wait for each other at the end of each, hundreds of times a step; threads that share a batch wait once. Beside a busy
+process on 2 cores 0.6-0.7 of the idle speed is kept, where 0.2 was (0.44 by `engine.training.pace`). On an idle machine forward, backward and step are about
+as fast as before: MobileNetV3-small 1.15 times, EfficientNet-Lite0 1.05, ResNet-18 (bf16) 0.97.
+
+This is data-parallel training (Goyal et al. 2017, https://arxiv.org/abs/1706.02677) inside one process: the shares' gradients are added in a fixed order,
+so the weights depend on how many shares there are and on nothing else.
 
 Batch normalisation that learns its statistics takes those of each share, as data-parallel training usually does, so shares must not be small there. A network
 that draws from torch's generator cannot be shared: all threads would draw from the same one, in any order. The dry run finds that out.
@@ -22,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.tasks.heads import Dropout
+from engine.training import tune
 
 __all__ = ["ALONE", "Crew", "Replicas", "couples_pictures", "lookalikes", "size_for"]
 
@@ -60,9 +63,8 @@ class Crew:
 
     def __init__(self, size: int = 1, threads: int = 1) -> None:
         """Make a crew of `size`, which has `threads` threads in all."""
-        self.size = size
-        self._all, self._each = threads, max(1, threads // size)
-        self._pool = ThreadPoolExecutor(size - 1, "crew", initializer=torch.set_num_threads, initargs=(self._each,)) if size > 1 else None
+        self.size, self.threads_each = size, max(1, threads // size)
+        self._pool = ThreadPoolExecutor(size - 1, "crew", initializer=torch.set_num_threads, initargs=(self.threads_each,)) if size > 1 else None
 
     def each(self, work: Callable[[int], T]) -> list[T]:
         """Let every member do `work(its number)` at the same time; return what came of it, in the order of the numbers.
@@ -72,16 +74,13 @@ class Crew:
         """
         if self._pool is None:
             return [work(0)]
-        torch.set_num_threads(self._each)
-        try:
+        with tune.fewer_threads(self.threads_each):
             others: list[Future[T]] = [self._pool.submit(work, number) for number in range(1, self.size)]
             try:
                 first = work(0)
             finally:
                 wait(others)
             return [first, *(other.result() for other in others)]
-        finally:
-            torch.set_num_threads(self._all)
 
     def close(self) -> None:
         """Let the threads go."""

@@ -24,7 +24,7 @@ from engine.events import Epoch, Event, Message, Step
 from engine.models.build import ModelSpec, Network
 from engine.recipe import Recipe
 from engine.tasks import Task
-from engine.training import checkpoint, optim
+from engine.training import checkpoint, optim, tune
 from engine.training.answering import Answering
 from engine.training.crew import Crew, Replicas
 from engine.training.features import LAYOUTS
@@ -106,6 +106,10 @@ class Loop:
         Raises:
             StudioError: if the loss is no longer a number.
         """
+        with tune.fewer_threads(self.crew.threads_each):  # between the crew's turns too: beside a busy process every shared operation waits
+            return self._epochs(at)
+
+    def _epochs(self, at: Position) -> Ending:
         while at.epoch < self.recipe.epochs and not at.done:
             began = time.monotonic()
             optim.training_mode(self.network, keep_statistics=self.keep_statistics)

@@ -57,7 +57,11 @@ class LiveRun {
     if (data.now) {
       this.show(data.now)
     }
-    this.wait()
+    if (news && data.active && !document.hidden) {
+      this.look() // what came with the page may be as old as its last run: a change of theme mounts this anew
+    } else {
+      this.wait()
+    }
   }
 
   end() {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -78,7 +79,8 @@ def ask(
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    asyncio.run((app or studio())(scope, receive, send))
+    with ThreadPoolExecutor(1) as pool:  # a thread of its own: where browser tests ran before, this one has a loop already
+        pool.submit(asyncio.run, (app or studio())(scope, receive, send)).result()
     if kind == "websocket":
         return Answer(sent[0].get("code", 0), {"type": sent[0]["type"]}, b"")
     found = {key.decode(): value.decode() for key, value in sent[0]["headers"]}

@@ -43,6 +43,6 @@ def test_a_backbone_that_does_not_fit_cannot_be_chosen_and_says_why(home) -> Non
 
 
 def test_without_a_ready_model_the_door_says_what_to_do(home) -> None:
-    app = open_page("start.py", project=projects.create("Cells", "object-detection").id)
+    app = open_page("start.py", project=projects.create("Cells", "instance-segmentation").id)
     button(app, "open-optimized").click().run()
     assert "No finished model for this task" in words(app)

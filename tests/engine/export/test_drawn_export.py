@@ -63,7 +63,7 @@ def test_the_file_answers_as_the_network_did(run: Run) -> None:
         if run.recipe.task == "semantic-segmentation":
             assert (ours.class_map() == theirs.class_map()).mean() > 0.999
             continue
-        sure = min(10, len(theirs))
+        sure = min(5, len(theirs))  # below, nearly equal scores swap: the cache's pixels differ from Pillow's by up to 2 of 255 (engine.data.decoding)
         np.testing.assert_allclose(ours.scores_D[:sure], theirs.scores_D[:sure], atol=1e-3)
         for place in range(sure):
             nearest = np.abs(ours.boxes_D4 - theirs.boxes_D4[place]).max(1).min()
