@@ -170,7 +170,7 @@ def training(studio: Studio, image_size: int) -> Iterator[Any]:
     from engine import runs
 
     size = [f"--set=image_size={image_size}"] if image_size else []
-    arguments = ["--start=mobilenetv3_small_100", "--preset=balanced", "--set=phases=all", "--set=epochs=300", *size, "--json"]
+    arguments = ["--start=mobilenetv3_small_100", "--preset=balanced", "--set=phases=all", "--set=epochs=1000", *size, "--json"]
     done = studio.engine("train", "--project", "Surfaces", *arguments)
     assert done.returncode == 0, done.stderr
     run = runs.find(json.loads(done.stdout)["run"])
