@@ -89,6 +89,8 @@ def test_a_trained_model_suggests_boxes_that_are_agreed_to(page: Page, studio: S
     with workspace_of(studio):
         assert (projects.summary(project.id).labelled, proposals.count(project.id).shapes) == (24 + BLANK, 0)
     back.click()
+    expect(back).to_be_hidden()  # the title below it stands there before it is pressed, too, while the page is still being made
+    ready(page)
     expect(page.get_by_text(f"{left.shapes} suggestions in {BLANK - 1} pictures")).to_be_visible()
     with workspace_of(studio):
         assert (projects.summary(project.id).labelled, proposals.count(project.id)) == (25, left)
