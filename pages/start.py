@@ -17,7 +17,7 @@ from pages.parts import state as ui
 from pages.parts.architectures import architecture_choice, fit_table
 from pages.parts.backbone_gallery import FROM_SCRATCH, backbone_gallery, weights_badge
 from pages.parts.form import changed_values, settings_fields
-from pages.parts.published_gallery import published_gallery
+from pages.parts.published_gallery import published_gallery, try_or_retrain
 from pages.parts.run_picker import finished_runs, summary
 from pages.parts.scores import metric_title
 from pages.parts.setup import chosen_goal, form_key, start_of
@@ -176,7 +176,7 @@ def _optimized(project: Project, chosen: catalogue.Start | None) -> None:
         )
     with st.grid("auto", min_column_width=250, gap="small"):
         for row in offered:
-            key, backbone = f"ready/{row.key}", catalogue.backbone(row.backbone)
+            backbone = catalogue.backbone(row.backbone)
             with st.container(border=True, height="stretch", gap="xsmall", key=f"ready-{row.key}"):
                 with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
                     st.markdown(f"**{plain(row.title)}**", width="content")
@@ -185,14 +185,7 @@ def _optimized(project: Project, chosen: catalogue.Start | None) -> None:
                 source = f" [source]({row.accuracy_source})" if row.accuracy_source.startswith("https://") else ""
                 accuracy = f"{percent(row.accuracy / 100)} right on {plain(row.trained_on)}{source} · " if row.accuracy is not None else ""
                 st.caption(f"{accuracy}{plain(backbone.title)} · {backbone.params_m:.1f} M parameters · {plain(row.licence)}")
-                with st.container(horizontal=True):
-                    if st.button("Try it now", key=f"try-{row.key}", icon=":material/photo_camera:"):
-                        st.session_state["tried-models"] = [key]  # what the Try page reads its choice from
-                        st.switch_page("try_it.py")
-                    if chosen is not None and chosen.key == key:
-                        st.button("Chosen", key=f"pick-{row.key}", icon=":material/check:", type="primary")
-                    else:
-                        st.button("Retrain it", key=f"pick-{row.key}", icon=":material/model_training:", on_click=_pick, args=(project, key))
+                try_or_retrain(project, row.key, chosen, _pick)
 
 
 # ---------------------------------------------------------------- my ONNX model

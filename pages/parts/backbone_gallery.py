@@ -7,12 +7,12 @@ from typing import Literal
 
 import streamlit as st
 
-from engine import runs, workspace
 from engine.models import catalogue
 from engine.models.catalogue import Backbone
 from engine.runs import Run
-from pages.parts.jobs import outcome, start_job
-from pages.parts.text import plain, sentence
+from pages.parts.downloads import begin_download, downloads_of, follow_downloads
+from pages.parts.jobs import outcome
+from pages.parts.text import plain
 from pages.parts.wording import megabytes, percent
 
 __all__ = ["FROM_SCRATCH", "backbone_gallery", "weights_badge"]
@@ -21,17 +21,7 @@ Refusal = Callable[[Backbone], str | None]
 
 FROM_SCRATCH = "Without pretrained weights it must learn everything from your pictures, which takes thousands of them and far more time."
 PAGE = 12
-_LOOKED_AT = 60
 _WHERE = {"": "All", "now": "Ready here", "downloadable": "To download", "absent": "Without weights"}
-
-
-def _downloads() -> dict[str, Run]:
-    """Return the newest download job of each backbone, from whichever session it was started."""
-    found: dict[str, Run] = {}
-    for folder in sorted((workspace.home() / "jobs").glob("download-*"), reverse=True)[:_LOOKED_AT]:
-        if (folder / "request.json").exists():
-            found.setdefault(str(runs.request_of(Run(folder)).get("backbone")), Run(folder))
-    return found
 
 
 def weights_badge(row: Backbone) -> None:
@@ -72,7 +62,7 @@ def backbone_gallery(chosen: str, pick: Callable[[str], None], refuses: Refusal 
     key = f"backbone-page-{query}-{family}-{where}"
     number = min(int(st.session_state.get(key, 1)), pages)
     shown = found[(number - 1) * PAGE : number * PAGE]
-    downloads = _downloads()
+    downloads = downloads_of(lambda name: not name.startswith("ready/"))
     with st.grid("auto", min_column_width=250, gap="small"):
         for row in shown:
             _card(row, chosen, pick, downloads.get(row.name), refuses(row) if refuses else None)
@@ -81,7 +71,7 @@ def backbone_gallery(chosen: str, pick: Callable[[str], None], refuses: Refusal 
     if pages > 1:
         with st.container(horizontal_alignment="center"):
             st.pagination(pages, key=key)
-    _follow(downloads)
+    follow_downloads(downloads, str)
 
 
 def _found(query: str, family: str | None, where: str) -> list[Backbone]:
@@ -127,29 +117,5 @@ def _download(row: Backbone, download: Run | None) -> None:
     if download is not None and outcome(download).active:
         st.button("Downloading…", key=f"fetch-{row.name}", icon=":material/downloading:", width="stretch", disabled=True)
     elif st.button(f"Download, {megabytes(row.weights_mb)}", key=f"fetch-{row.name}", icon=":material/download:", width="stretch"):
-        st.session_state.setdefault(_WATCHED, set()).add(start_job("download", {"backbone": row.name}).id)
+        begin_download(row.name)
         st.rerun()
-
-
-_WATCHED = "_downloads"
-
-
-def _follow(downloads: dict[str, Run]) -> None:
-    """Show downloads under way, and why one that this session started failed; one full rerun when one is over."""
-    active = {name: job for name, job in downloads.items() if outcome(job).active}
-    for name, job in downloads.items():
-        if job.id in st.session_state.get(_WATCHED, ()) and (problem := outcome(job)).problem:
-            st.error(sentence(f"{name}: {problem.problem}", problem.remedy), icon=":material/cloud_off:")
-
-    def tick() -> None:
-        for name, job in active.items():
-            now = outcome(job)
-            if not now.active:
-                st.rerun()
-            with st.container(horizontal=True, vertical_alignment="center"):
-                st.progress(now.share or 0.0, text=f"Downloading {plain(name)}", width="stretch")
-                if st.button("Stop", key=f"stop-{name}", type="tertiary", icon=":material/close:"):
-                    runs.stop(job)
-
-    if active:
-        st.fragment(tick, run_every=0.5)()

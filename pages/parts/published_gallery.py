@@ -6,18 +6,16 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from engine import runs
 from engine.data.projects import Project
 from engine.models import catalogue, published
 from engine.models.published import Published
 from engine.runs import Run
-from pages.parts.jobs import newest_jobs, outcome, start_job
-from pages.parts.text import plain, sentence
+from pages.parts.downloads import begin_download, downloads_of, follow_downloads
+from pages.parts.jobs import outcome
+from pages.parts.text import plain
 from pages.parts.wording import megabytes, percent
 
-__all__ = ["published_gallery"]
-
-_WATCHED = "_published-downloads"
+__all__ = ["published_gallery", "try_or_retrain"]
 
 
 def published_gallery(project: Project, chosen: catalogue.Start | None, pick: Callable[[Project, str], None]) -> bool:
@@ -26,12 +24,12 @@ def published_gallery(project: Project, chosen: catalogue.Start | None, pick: Ca
     if not rows:
         return False
     st.caption("None of these comes with Graft: each is fetched once from its makers' place on the hub (a network is needed), then it works without one.")
-    jobs = _downloads()
+    jobs = downloads_of(lambda name: name.startswith("ready/"))
     with st.grid("auto", min_column_width=300, gap="small"):
         for row in rows:
             with st.container(border=True, height="stretch", gap="xsmall", key=f"published-{row.key}"):
                 _card(project, row, chosen, pick, jobs.get(f"ready/{row.key}"))
-    _follow(jobs)
+    follow_downloads(jobs, lambda name: published.find(name).title)
     return True
 
 
@@ -51,15 +49,20 @@ def _card(project: Project, row: Published, chosen: catalogue.Start | None, pick
     if not row.here:
         _fetch(row, job)
         return
-    key = f"ready/{row.key}"
+    try_or_retrain(project, row.key, chosen, pick)
+
+
+def try_or_retrain(project: Project, key: str, chosen: catalogue.Start | None, pick: Callable[[Project, str], None]) -> None:
+    """Offer a ready model that is here to Try, and as a starting point."""
+    name = f"ready/{key}"
     with st.container(horizontal=True):
-        if st.button("Try it now", key=f"try-{row.key}", icon=":material/photo_camera:"):
-            st.session_state["tried-models"] = [key]  # what the Try page reads its choice from
+        if st.button("Try it now", key=f"try-{key}", icon=":material/photo_camera:"):
+            st.session_state["tried-models"] = [name]  # what the Try page reads its choice from
             st.switch_page("try_it.py")
-        if chosen is not None and chosen.key == key:
-            st.button("Chosen", key=f"pick-{row.key}", icon=":material/check:", type="primary")
+        if chosen is not None and chosen.key == name:
+            st.button("Chosen", key=f"pick-{key}", icon=":material/check:", type="primary")
         else:
-            st.button("Retrain it", key=f"pick-{row.key}", icon=":material/model_training:", on_click=pick, args=(project, key))
+            st.button("Retrain it", key=f"pick-{key}", icon=":material/model_training:", on_click=pick, args=(project, name))
 
 
 def _fetch(row: Published, job: Run | None) -> None:
@@ -71,35 +74,5 @@ def _fetch(row: Published, job: Run | None) -> None:
     label = f"Download, about {megabytes(row.megabytes)}"
     if st.button(label, key=f"fetch-{row.key}", icon=":material/download:", width="stretch", disabled=not accepted):
         published.accept(row.key)
-        st.session_state.setdefault(_WATCHED, set()).add(start_job("download", {"backbone": f"ready/{row.key}"}).id)
+        begin_download(f"ready/{row.key}")
         st.rerun()
-
-
-def _downloads() -> dict[str, Run]:
-    """Return the newest download of each finished model, by its name."""
-    found: dict[str, Run] = {}
-    for job in newest_jobs("download"):
-        found.setdefault(str(runs.request_of(job).get("backbone", "")), job)
-    return found
-
-
-def _follow(jobs: dict[str, Run]) -> None:
-    """Show downloads under way, and why one that this session started failed; one full rerun when one is over."""
-    mine = {name: job for name, job in jobs.items() if name.startswith("ready/")}
-    active = {name: job for name, job in mine.items() if outcome(job).active}
-    for job in mine.values():
-        if job.id in st.session_state.get(_WATCHED, ()) and (problem := outcome(job)).problem:
-            st.error(sentence(problem.problem, problem.remedy), icon=":material/cloud_off:")
-
-    def tick() -> None:
-        for name, job in active.items():
-            now = outcome(job)
-            if not now.active:
-                st.rerun()
-            with st.container(horizontal=True, vertical_alignment="center"):
-                st.progress(now.share or 0.0, text=f"Downloading {plain(published.find(name).title)}", width="stretch")
-                if st.button("Stop", key=f"stop-{name}", type="tertiary", icon=":material/close:"):
-                    runs.stop(job)
-
-    if active:
-        st.fragment(tick, run_every=0.5)()

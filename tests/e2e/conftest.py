@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.e2e.steps import DESKTOP, HERE, Studio, Watcher
+from tests.e2e.steps import DESKTOP, HERE, Studio, Watcher, running
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "microsoft-edge")
@@ -29,15 +29,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="module")
 def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     """A running studio with a workspace of its own, shared by the tests of one module."""
-    started = Studio(tmp_path_factory.mktemp("studio") / "graft")
-    started.home.mkdir()
-    try:
-        yield started.start()
-        assert started.torch_in_server() == []
-    finally:
-        started.stop()
-        started.end_workers()
-    assert not started.tracebacks(), started.tracebacks()
+    with running(tmp_path_factory.mktemp("studio") / "graft") as started:
+        yield started
 
 
 def find_browser() -> str | None:

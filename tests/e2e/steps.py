@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -107,6 +109,20 @@ class Studio:
             except (psutil.NoSuchProcess, psutil.AccessDenied):
                 continue
         psutil.wait_procs(mine, timeout=10)
+
+
+@contextlib.contextmanager
+def running(home: Path) -> Iterator[Studio]:
+    """Run a studio over a new workspace; its server must never import torch nor print a traceback."""
+    started = Studio(home)
+    home.mkdir()
+    try:
+        yield started.start()
+        assert started.torch_in_server() == []
+    finally:
+        started.stop()
+        started.end_workers()
+    assert not started.tracebacks(), started.tracebacks()
 
 
 class Watcher:

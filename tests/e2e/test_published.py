@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.steps import Studio, ready, screenshots
+from tests.e2e.steps import Studio, ready, running, screenshots
 from tests.e2e.test_drawn_tasks import _export, _go, _key
 from tests.published import KEY, Hub, detector  # noqa: F401 (fixture)
 
@@ -25,18 +25,13 @@ def studio(tmp_path_factory: pytest.TempPathFactory, detector: Path) -> Iterator
     thread.start()
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(os.environ, "GRAFT_HUB", hub.url)
-        started = Studio(tmp_path_factory.mktemp("studio") / "graft")
-        started.home.mkdir()
         try:
-            yield started.start()
-            assert started.torch_in_server() == []
+            with running(tmp_path_factory.mktemp("studio") / "graft") as started:
+                yield started
         finally:
-            started.stop()
-            started.end_workers()
             hub.shutdown()
             hub.server_close()
             thread.join()
-    assert not started.tracebacks(), started.tracebacks()
 
 
 def _project(studio: Studio, folder: Path, task: str) -> str:
