@@ -70,6 +70,19 @@ def test_erasing_blanks_a_rectangle():
     assert (blank < 0.3).all()
 
 
+@pytest.mark.parametrize("fit", ["crop", "whole"])
+def test_memory_that_is_used_again_changes_no_bit(fit):
+    spec = ModelSpec(
+        "x", image_size=32, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4), crop_share=1.0, fit=fit, **({"height": 32, "width": 32} if fit == "whole" else {})
+    )
+    recipe, scratch = recipe_from({"rotate_degrees": 20, "erase": 0.5}), augment.Scratch()
+    for step in range(3):
+        pictures = torch.from_numpy(np.stack([photo(seed=4 * step + number) for number in range(4)]))
+        drawn = variation.draw(recipe, 4, 0, 0, step)
+        fresh = augment.varied(pictures, drawn, spec)
+        assert torch.equal(augment.varied(pictures, drawn, spec, scratch), fresh)
+
+
 @pytest.mark.parametrize("settings", [{"rotate_degrees": 30, "crop_min": 0.5}, {"brightness": 0.3, "contrast": 0.3, "saturation": 0.5}, {"erase": 1.0}])
 def test_the_preview_shows_what_training_shows(settings):
     square, recipe = photo(64), recipe_from({**PLAIN, **settings})

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from engine.tasks.heads import Dropout
 from engine.training.crew import Crew, Replicas, couples_pictures, lookalikes, size_for
 
 
@@ -100,3 +101,31 @@ def test_afterwards_operations_have_all_threads_again() -> None:
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+def test_running_statistics_become_the_mean_of_the_shares() -> None:
+    net = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
+    replicas, images = Replicas(net, 2), torch.randn(8, 3)
+    replicas.follow()
+    for member, part in enumerate(images.chunk(2)):
+        replicas[member](part).square().sum().backward()
+    apart = [replicas[member].get_buffer("1.running_mean").clone() for member in (0, 1)]
+    assert not torch.equal(*apart)
+    replicas.gather()
+    for member in (0, 1):
+        torch.testing.assert_close(replicas[member].get_buffer("1.running_mean"), (apart[0] + apart[1]) / 2)
+
+
+def test_dropout_draws_from_the_step_alone_and_differs_between_members() -> None:
+    replicas, images = Replicas(nn.Sequential(Dropout(0.5)), 2), torch.ones(4, 64)
+    replicas.follow()
+
+    def drawn(*seed: int) -> list[torch.Tensor]:
+        replicas.begin(*seed)
+        torch.randn(3)  # what else draws meanwhile plays no part
+        return [replicas[member](images) for member in (0, 1)]
+
+    first, again, later = drawn(0, 5), drawn(0, 5), drawn(0, 6)
+    assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
+    assert not torch.equal(*first)
+    assert not torch.equal(first[0], later[0])
