@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).parent
 DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
+_IDLE_FRAMES = 6
 _TRACEBACK = re.compile(r"Traceback \(most recent call last\)")
 
 expect.set_options(timeout=20_000)
@@ -141,10 +142,22 @@ class Watcher:
 
 
 def ready(page: Page) -> None:
-    """Wait until the page is connected and no script runs; fail where it shows an exception."""
+    """Wait until the page is connected and no script has run for a moment; fail where it shows an exception.
+
+    A moment, since a script that a click stops is over before the one that answers the click begins.
+    """
     app = page.get_by_test_id("stApp")
     expect(app).to_have_attribute("data-test-connection-state", "CONNECTED")
     expect(app).to_have_attribute("data-test-script-state", "notRunning")
+    app.evaluate("""(app, needed) => new Promise(done => {
+      let idle = 0
+      const look = () => {
+        const {testConnectionState: wire, testScriptState: script} = app.dataset
+        idle = wire === "CONNECTED" && script === "notRunning" ? idle + 1 : 0
+        idle < needed ? requestAnimationFrame(look) : done()
+      }
+      look()
+    })""", _IDLE_FRAMES)
     expect(page.get_by_test_id("stException")).to_have_count(0)
 
 

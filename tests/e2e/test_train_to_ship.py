@@ -138,6 +138,7 @@ def test_a_quick_run_finishes_and_is_listed(page: Page, project: str) -> None:
     page.goto(f"/train?project={project}")
     ready(page)
     _press(page, "Choose quick look")
+    expect(page.get_by_role("button", name="Choose balanced")).to_be_visible()
     ready(page)
     _press(page, "Start training")
     expect(page.get_by_role("heading", name="Quick look 1")).to_be_visible()
