@@ -248,9 +248,10 @@ class Recipe(BaseModel):
         scale="log",
     )
     lr_backbone: float = setting(
-        2e-4,
+        0.0,
         title="Learning rate, backbone",
-        help="How large a step the pretrained layers take; usually a fraction of the head's.",
+        help="How large a step the pretrained layers take; usually a fraction of the head's. 0 takes what suits the network: 0.0005 where it normalises "
+        "over batches, as most convolutional networks do, else 0.0002.",
         group="learning",
         ge=0.0,
         le=10.0,

@@ -19,7 +19,7 @@ from engine.tasks import TASKS, Task
 from engine.training import maps, tune
 from engine.training.augment import normalised
 from engine.training.plan import Plan, Trial, Unfinished, as_values, for_features, for_training
-from engine.training.settled import settled
+from engine.training.settled import for_network, settled
 
 if TYPE_CHECKING:
     from engine.models.catalogue import Start
@@ -69,6 +69,7 @@ def estimate(
     device = torch.device(devices.choose(recipe.device))
     task = TASKS[recipe.task]
     network, spec, origin = build.from_start(start, recipe, manifest["classes"], geometry.usual_aspect(manifest["items"]))
+    recipe = for_network(recipe, network.backbone, scratch=origin == "scratch", pooled=task.family == "pooled")
     counts = {name: sum(item["split"] == name for item in manifest["items"]) for name in ("train", "val", "test")}
     data = cache.filling(manifest, asdict(spec), ahead=device.type != "cpu")
     trial = Trial(

@@ -32,7 +32,7 @@ from engine.training.features import BATCH, Extractor
 from engine.training.fit import Loop, Position, out_of_memory
 from engine.training.ignored import Circumstances, ignored
 from engine.training.plan import Plan, Trial, Unfinished, as_values, default_batch, for_features, for_training
-from engine.training.settled import settled
+from engine.training.settled import for_network, settled
 
 if TYPE_CHECKING:
     from engine.models.catalogue import Start
@@ -177,11 +177,10 @@ class _Session:
             )
         if self.tensors is None:  # one that goes on has said it already
             self._check_settings()
-        if self.recipe.phases != "head" and not any(True for _ in self.network.backbone.parameters()):
+        asked = self.recipe
+        self.recipe = for_network(asked, self.network.backbone, scratch=self.origin == "scratch", pooled=self.task.family == "pooled")
+        if self.recipe.phases == "head" != asked.phases:
             self.emit(Message(level="info", text="This network cannot learn itself (its X-ray says why), so only the new last layers do."))
-            self.recipe = self.recipe.model_copy(update={"phases": "head"})
-        if self.origin == "scratch" and self.task.family == "dense" and self.recipe.phases == "head_then_all":
-            self.recipe = self.recipe.model_copy(update={"phases": "all"})  # a head on features that say nothing would be learnt for nothing
         if self.recipe.phases != "all" and self.tensors is None:
             self._learn_head()
         ended: str = "done"

@@ -173,5 +173,5 @@ def _number(row: Setting, label: str, common: dict[str, Any]) -> None:
         bounds = {"min_value": None if row.low is None else int(row.low), "max_value": None if row.high is None else int(row.high)}
         st.number_input(label, step=int(row.step or 1), **bounds, **common)  # type: ignore[call-overload]
         return
-    step = row.step or (row.default / 10 if row.scale == "log" else 0.1 if (row.high or 0) > 1 else 0.001)
+    step = row.step or ((row.default or 1e-3) / 10 if row.scale == "log" else 0.1 if (row.high or 0) > 1 else 0.001)
     st.number_input(label, min_value=row.low, max_value=row.high, step=step, format="%g", **common)

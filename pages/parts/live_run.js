@@ -2,11 +2,12 @@
 // Python runs the page again only when a run begins, pauses, ends ... (`changed`). Nothing here is animated: where a browser draws on
 // the processor, sixty frames a second of a spinner would take a good part of what trains.
 
-const QUICK_MS = 1000 // a newcomer should see at once that it lives
+const QUICK_MS = 1000 // who has just come, or moves the pointer, is looking
 const QUICK_FOR_MS = 20_000
-const CALM_MS = 3000
+const CALM_MS = 6000 // a page that is only left open: every look takes time from what trains
 const RESTING_MS = 60_000 // nothing is at work; the look keeps the warm worker, and finds what was started elsewhere
 const TELL_AGAIN_MS = 5000
+const TOUCHES = ["pointermove", "pointerdown", "keydown", "wheel"]
 
 function element(name, className = "", text = "") {
   const made = document.createElement(name)
@@ -37,6 +38,7 @@ class LiveRun {
     this.charts = new Map()
     this.part = (name) => root.querySelector(`.live-${name}`)
     this.onVisible = () => (document.hidden ? clearTimeout(this.timer) : this.look())
+    this.onTouch = () => this.touched()
   }
 
   given(data, tell) {
@@ -51,8 +53,9 @@ class LiveRun {
       this.since = performance.now()
       this.told = -Infinity
     }
-    document.removeEventListener("visibilitychange", this.onVisible)
+    this.unlisten()
     document.addEventListener("visibilitychange", this.onVisible)
+    TOUCHES.forEach((kind) => document.addEventListener(kind, this.onTouch, { passive: true }))
     this.root.hidden = !data.now
     if (data.now) {
       this.show(data.now)
@@ -66,10 +69,25 @@ class LiveRun {
 
   end() {
     clearTimeout(this.timer)
-    document.removeEventListener("visibilitychange", this.onVisible)
+    this.unlisten()
     this.charts.forEach((chart) => chart.end())
     this.charts.clear()
     this.data = null
+  }
+
+  unlisten() {
+    document.removeEventListener("visibilitychange", this.onVisible)
+    TOUCHES.forEach((kind) => document.removeEventListener(kind, this.onTouch))
+  }
+
+  touched() {
+    const calm = performance.now() - this.since >= QUICK_FOR_MS
+    if (this.data?.active && performance.now() - this.since > QUICK_MS) {
+      this.since = performance.now()
+      if (calm) {
+        this.look()
+      }
+    }
   }
 
   wait() {

@@ -60,6 +60,15 @@ def test_fine_tuning_learns_from_scratch(digits, trained):
     assert len(of(Usable, events)) == 1
 
 
+def test_the_backbone_learns_at_a_rate_that_nobody_set(digits, trained):
+    _, _, files = trained(digits(60), phases="all", epochs=1)
+    weights = safetensors.torch.load_file(files.best)
+    network, spec = build.from_checkpoint(files.best)
+    before = build.build(spec, seed=0).state_dict()
+    learnt = [name for name, _ in network.backbone.named_parameters(prefix="backbone") if not torch.equal(weights[name], before[name])]
+    assert len(learnt) == sum(1 for _ in network.backbone.parameters())
+
+
 def test_the_kept_model_is_never_worse_than_the_head(digits, trained):
     outcome, events, files = trained(digits(), lr_backbone=1.0, lr_head=1.0, epochs=1)  # ruins the network
     head = of(Usable, events)[0].metrics["accuracy"]

@@ -1,11 +1,13 @@
-"""Epochs by how many pictures there are."""
+"""Epochs by how many pictures there are, the backbone's rate by what it is made of."""
 
 from __future__ import annotations
 
 import pytest
+import timm
+from torch import nn
 
 from engine.recipe import recipe_from, usual
-from engine.training.settled import BOUNDS, settled
+from engine.training.settled import BATCH_NORM_RATE, BOUNDS, OTHER_RATE, for_network, settled
 
 
 @pytest.mark.parametrize(
@@ -32,3 +34,20 @@ def test_what_the_user_sets_stands() -> None:
 
 def test_tasks_with_drawn_labels_leave_it_open() -> None:
     assert [usual(task, "balanced")["epochs"] for task in ("image-classification", "object-detection", "semantic-segmentation")] == [8, 0, 0]
+
+
+@pytest.mark.parametrize(("backbone", "rate"), [("resnet18", BATCH_NORM_RATE), ("vit_tiny_patch16_224", OTHER_RATE), ("convnext_atto", OTHER_RATE)])
+def test_a_backbone_that_normalises_over_batches_takes_larger_steps(backbone: str, rate: float) -> None:
+    network = timm.create_model(backbone, pretrained=False)
+    assert for_network(recipe_from({}), network, scratch=False, pooled=True).lr_backbone == rate
+    assert for_network(recipe_from({"lr_backbone": 1e-5}), network, scratch=False, pooled=True).lr_backbone == 1e-5
+
+
+@pytest.mark.parametrize(
+    ("learns", "scratch", "pooled", "phases"),
+    [(True, False, False, "head_then_all"), (True, True, True, "head_then_all"), (True, True, False, "all"), (False, False, True, "head")],
+)
+def test_phases_are_what_the_network_can_do(learns: bool, scratch: bool, pooled: bool, phases: str) -> None:
+    backbone = nn.Conv2d(3, 4, 1) if learns else nn.ReLU()
+    assert for_network(recipe_from({}), backbone, scratch=scratch, pooled=pooled).phases == phases
+    assert for_network(recipe_from({"phases": "head"}), backbone, scratch=scratch, pooled=pooled).phases == "head"
