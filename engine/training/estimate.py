@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ["estimate", "sampler", "trial_loss"]
 
-_DECODED_PER_S = 400.0
+_READ_AHEAD_S = 3.0
+"""Pictures that can all be decoded in this time are, so that a run finds them ready; a part of them would not be kept."""
+_AT_ONCE = 64
 _OVERHEAD_S = 2.5
 _HEAD_SHARE = 0.5
 """What a step of a dense head on kept maps takes of a whole step, roughly."""
@@ -87,19 +90,36 @@ def estimate(
         plan = for_features(trial)
         if recipe.phases != "head":
             plan = for_training(trial, plan, counts["train"])
+        emit(events.Plan(values=as_values(plan)))
+        reading_s = _read_ahead(data, wish)
     except Unfinished:
         return {}
     finally:
         data.close()
-    emit(events.Plan(values=as_values(plan)))
     chosen = {} if asked.epochs else {"epochs": recipe.epochs, "pictures": counts["train"]}
-    return {**as_values(plan), **_foretold(recipe, spec, plan, counts), **chosen}
+    return {**as_values(plan), **_foretold(recipe, spec, plan, counts, reading_s), **chosen}
 
 
-def _foretold(recipe: Recipe, spec: ModelSpec, plan: Plan, counts: Mapping[str, int]) -> dict[str, Any]:
+def _read_ahead(data: cache.DecodedSet, wish: Callable[[], str | None]) -> float:
+    """Decode the pictures if that is soon done; return the seconds that reading them will take a run.
+
+    Raises:
+        Unfinished: if told to leave.
+    """
+    began, rows = time.monotonic(), np.concatenate(list(data.rows.values()))
+    for first in range(0, 0 if data.complete else len(rows), _AT_ONCE):
+        if wish():
+            raise Unfinished
+        data.wait(rows[first : first + _AT_ONCE])
+        whole_s = (time.monotonic() - began) * len(rows) / min(len(rows), first + _AT_ONCE)
+        if whole_s > _READ_AHEAD_S:
+            return whole_s
+    return 0.0
+
+
+def _foretold(recipe: Recipe, spec: ModelSpec, plan: Plan, counts: Mapping[str, int], reading_s: float) -> dict[str, Any]:
     """Add up what the phases will take."""
-    total = sum(counts.values())
-    seconds = {"read": total / _DECODED_PER_S, "features": 0.0, "finetune": 0.0, "evaluate": (counts["val"] + counts["test"]) / (plan.frozen_images_per_s / 2)}
+    seconds = {"read": reading_s, "features": 0.0, "finetune": 0.0, "evaluate": (counts["val"] + counts["test"]) / (plan.frozen_images_per_s / 2)}
     steps = 0
     if recipe.phases != "all":
         seconds["features"] = (counts["train"] + counts["val"]) / plan.frozen_images_per_s

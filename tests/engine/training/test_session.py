@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import safetensors.torch
 import torch
 
 from engine import workspace
+from engine.data import cache
 from engine.errors import StudioError
 from engine.evaluation.report import read_predictions
 from engine.events import Ended, Epoch, Event, Message, Phase, Plan, Started, Step, Usable
@@ -213,6 +215,24 @@ def test_an_estimate_foretells_without_training(digits, home):
     assert found["seconds"] > 0
     assert found["memory_mb"] > 50
     assert catalogue.measured_speed("mobilenetv3_small_050") == found["images_per_s"]
+
+
+def test_a_dry_run_leaves_the_pictures_of_a_small_set_decoded(digits, home):
+    manifest, recipe = digits(60), recipe_from({"start": "mobilenetv3_small_050", "image_size": 32, "threads": 1, "phases": "head"})
+    start = catalogue.resolve(recipe.start)
+    assert session.estimate(recipe=recipe, manifest=manifest, start=start, emit=lambda event: None, wish=lambda: None)
+    _, spec, _ = build.from_start(start, recipe, manifest["classes"])
+    with cache.filling(manifest, asdict(spec), ahead=False) as data:
+        assert data.complete
+
+
+def test_a_dry_run_that_is_told_to_leave_says_nothing(digits, home):
+    manifest, recipe = digits(60), recipe_from({"start": "mobilenetv3_small_050", "image_size": 32, "threads": 1, "phases": "head"})
+    said: list[Event] = []
+    found = session.estimate(
+        recipe=recipe, manifest=manifest, start=catalogue.resolve(recipe.start), emit=said.append, wish=lambda: "stop" if of(Plan, said) else None
+    )
+    assert found == {}
 
 
 def test_without_test_pictures_the_report_is_about_validation(digits, trained):
