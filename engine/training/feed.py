@@ -10,9 +10,9 @@ N pictures, B in a batch.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -38,21 +38,32 @@ _AT_ONCE = 4
 
 @dataclass
 class Batch:
-    """Normalised pictures [B, 3, H, W], their targets, and how much each counts (None: all alike)."""
+    """Normalised pictures [B, 3, H, W], their targets, and how much each counts (None: all alike).
+
+    Where `fill` is given, the pictures are still to be made: `fill(rows, member)` makes those of some rows of the whole batch, of which these are `rows`.
+    """
 
     images: Tensor
     targets: Any
     weights: Tensor | None
+    fill: Callable[[slice, int], None] | None = None
+    rows: slice = field(default_factory=lambda: slice(None))
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def made(self, member: int) -> Tensor:
+        """Return the pictures, made by this member of the crew if they were not yet."""
+        if self.fill is not None:
+            self.fill(self.rows, member)
+        return self.images
 
     def parts(self, count: int) -> Iterator[tuple[Batch, float]]:
         """Cut it into smaller ones; yields each with its share of the whole."""
         size = -(-len(self) // count)
         for first in range(0, len(self), size):
             some = slice(first, first + size)
-            part = Batch(self.images[some], self.targets[some], None if self.weights is None else self.weights[some])
+            part = Batch(self.images[some], self.targets[some], None if self.weights is None else self.weights[some], self.fill, some)
             yield part, len(part) / len(self)
 
 
@@ -89,8 +100,15 @@ class Feed:
             return rng.choice(count, count, p=self._weights_N / self._weights_N.sum())
         return rng.permutation(count)
 
-    def epoch(self, epoch: int, first: int) -> Iterator[Batch]:
-        """Yield the batches of an epoch, from number `first` on. On the CPU a batch's pictures hold until the next one is asked for."""
+    def epoch(self, epoch: int, first: int, *, made: bool = True) -> Iterator[Batch]:
+        """Yield the batches of an epoch, from number `first` on. On the CPU a batch's pictures hold until the next one is asked for.
+
+        Args:
+            epoch: which order, and which variations.
+            first: the number of the first batch.
+            made: yield batches whose pictures are there. Else on the CPU, where nothing joins pictures, each of the crew makes those that it learns
+                (`Batch.made`), and need not wait for the others before it begins.
+        """
         order = self.order(epoch)
         wanted = 1 if self._device.type == "cpu" else _AHEAD + 1
         with ThreadPoolExecutor(1, "feed") as pool:
@@ -102,7 +120,7 @@ class Feed:
                         if ahead:  # the batch that is wanted now is not waited for
                             pool.submit(coming.fill)
                         ahead.append(coming)
-                    yield self._finished(ahead.popleft(), epoch, step)
+                    yield self._finished(ahead.popleft(), epoch, step, made)
             finally:
                 for coming in ahead:
                     coming.wanted = False
@@ -116,16 +134,21 @@ class Feed:
             drawn = variation.draw(self._recipe, len(places), *where)
         return _Pictures(self._data, self._spec, places, self._rows[places], drawn, self._layout, self._device, self._memory)
 
-    def _finished(self, coming: _Pictures, epoch: int, step: int) -> Batch:
-        images, places = coming.taken(self._crew), coming.places
+    def _finished(self, coming: _Pictures, epoch: int, step: int, made: bool) -> Batch:
+        places = coming.places
         where = (self._recipe.seed, epoch, step)
         targets = self._task.batch(self._targets, coming.rows, self._device, coming.drawn)
         weights = None
         if self._recipe.class_balance == "loss" and self._weights_N is not None:
             weights = torch.from_numpy(self._weights_N[places]).float().to(self._device)
-        if (how := variation.blend(self._recipe, len(places), *where, among=self._task.blends)) is not None:
+        how = variation.blend(self._recipe, len(places), *where, among=self._task.blends)
+        put = variation.collage(self._recipe, len(places), *where, among=self._task.blends)
+        if not made and self._memory is not None and how is None and put is None:
+            return Batch(coming.out, targets, weights, coming.make)
+        images = coming.taken(self._crew)
+        if how is not None:
             images, targets = augment.blended(images, targets, how, self._task, len(self._spec.classes))
-        if (put := variation.collage(self._recipe, len(places), *where, among=self._task.blends)) is not None:
+        if put is not None:
             images, targets = collage.joined(images, targets, put)
         return Batch(images, targets, weights)
 
@@ -182,18 +205,32 @@ class _Pictures:
             if not self.wanted:
                 return
             if not self._done[number]:
-                some = slice(number * _AT_ONCE, (number + 1) * _AT_ONCE)
-                pictures_BSS3 = torch.from_numpy(np.take(self._data.images_NHWC, self.rows[some], axis=0))
-                if self._memory is not None:
-                    pictures_BSS3 = augment.varied(pictures_BSS3, self.drawn.part(some), self._spec, self._memory.scratches[first])
-                self._out[some] = pictures_BSS3
+                self._put(slice(number * _AT_ONCE, (number + 1) * _AT_ONCE), first)
                 self._done[number] = True
+
+    def make(self, rows: slice, member: int) -> None:
+        """Fill some rows, as a member of the crew: nobody else is at them."""
+        start, stop, _ = rows.indices(len(self.rows))
+        self._data.wait(self.rows[start:stop])
+        for first in range(start, stop, _AT_ONCE):
+            self._put(slice(first, min(first + _AT_ONCE, stop)), member)
+
+    def _put(self, some: slice, member: int) -> None:
+        pictures_BSS3 = torch.from_numpy(np.take(self._data.images_NHWC, self.rows[some], axis=0))
+        if self._memory is not None:
+            pictures_BSS3 = augment.varied(pictures_BSS3, self.drawn.part(some), self._spec, self._memory.scratches[member])
+        self._out[some] = pictures_BSS3
+
+    @property
+    def out(self) -> Tensor:
+        """Where they are, or will be, on the CPU; with a version counter of its own: a late, identical write is no change."""
+        return self._out.data
 
     def taken(self, crew: Crew) -> Tensor:
         """Return them all, varied, on the device; each of the crew fills its share."""
         crew.each(lambda member: self.fill(member, crew.size))
         self.wanted = False
         if self._device.type == "cpu":
-            return self._out.data  # with a version counter of its own: a late, identical write is no change
+            return self.out
         pictures_BSS3 = self._out.to(self._device, non_blocking=True)
         return augment.varied(pictures_BSS3, self.drawn, self._spec).contiguous(memory_format=self._layout)

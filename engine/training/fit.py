@@ -114,7 +114,7 @@ class Loop:
             began = time.monotonic()
             optim.training_mode(self.network, keep_statistics=self.keep_statistics)
             self.replicas.follow()
-            for batch in self.feed.epoch(at.epoch, at.batch):
+            for batch in self.feed.epoch(at.epoch, at.batch, made=False):
                 rate = optim.set_learning_rate(self.optimizer, optim.learning_rate_share(at.update, self.updates, self.recipe))
                 torch.manual_seed(int(_dropout_seed(self.recipe.seed, at.update)))
                 loss = self._backward(batch, at)
@@ -161,8 +161,9 @@ class Loop:
         """Add the gradients of a member's parts to its own; return their share of the loss."""
         network, total = self.replicas[member], 0.0
         for part, share in parts[member :: self.crew.size]:
+            images = part.made(member)
             with self._autocast():
-                loss = self.task.loss(network, network(part.images), part.targets, smoothing=self.recipe.label_smoothing, weights=part.weights) * share
+                loss = self.task.loss(network, network(images), part.targets, smoothing=self.recipe.label_smoothing, weights=part.weights) * share
             loss.backward()
             total += float(loss.detach())
         return total
