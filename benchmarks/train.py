@@ -5,6 +5,7 @@
 The bare step is forward, backward, clipping and optimiser on tensors that lie in memory, same network, batch, precision, layout, threads and
 allocator. Loop epochs and bare blocks alternate in one process; each epoch is divided by the mean of the blocks before and after it, and figures are
 medians over the epochs in which other processes took less than 0.08 of a core (`benchmarks.quietness`). The first epoch includes decoding the JPEG files.
+Before the clock begins both take two steps that do not count, since the first one of each shape prepares its kernels.
 Both count the training part of an epoch; looking at validation pictures is reported apart. Bars: 0.95 after the first epoch, 0.80 in it.
 
 Models written ARCHITECTURE/BACKBONE (fcos/efficientnet_lite0) learn detection on the blood cells: their bar is 0.90, and matching and metrics may take
@@ -93,6 +94,20 @@ class Bare:
         if loop.task.family == "dense":
             self._targets = loop.task.batch(loop.targets, loop.data.rows["train"][:batch_size], torch.device("cpu"))
 
+    def warm_up(self, loop: Any) -> None:
+        """Take two steps, and let the loop take two on the same tensors: forward and backward only, so that its weights stay."""
+        from engine.training import tune
+        from engine.training.feed import Batch
+        from engine.training.fit import Position
+
+        self.speed(2)
+        self._optim.training_mode(loop.network, keep_statistics=loop.keep_statistics)
+        loop.replicas.follow()
+        with tune.fewer_threads(loop.crew.threads_each):
+            for _ in range(2):
+                loop._backward(Batch(self._images, self._targets, None), Position())
+        loop.optimizer.zero_grad(set_to_none=True)
+
     def speed(self, steps: int) -> float:
         """Return pictures a second over some steps, with all threads inside every operation."""
         import torch
@@ -162,11 +177,11 @@ def measured(model: str, manifest: dict[str, Any], epochs: int) -> dict[str, Any
         return Loop(network, spec, task, task.targets(manifest, spec), data, recipe, chosen, device, **nothing, keep_statistics=origin != "scratch")
 
     bare = Bare(looped(sample), chosen.batch_size)
-    bare.speed(2)
     clock = Clock(bare)
-    clock.begin()  # before the pictures begin to be decoded
     with cache.filling(manifest, asdict(spec), ahead=False) as data:
         loop = looped(data)
+        bare.warm_up(loop)
+        clock.begin()
         evaluation = evaluation_share(loop) if dense else 0.0
         loop.emit = clock
         clock.began = time.perf_counter()
