@@ -8,6 +8,8 @@ const CALM_MS = 3000
 const RESTING_MS = 60_000 // nothing is at work; the look keeps the warm worker, and finds what was started elsewhere
 const TELL_AGAIN_MS = 5000
 
+let lookedAt = "" // the run that the page showed last: a change of theme mounts a new LiveRun of the same one
+
 function element(name, className = "", text = "") {
   const made = document.createElement(name)
   made.className = className
@@ -53,6 +55,10 @@ class LiveRun {
     }
     document.removeEventListener("visibilitychange", this.onVisible)
     document.addEventListener("visibilitychange", this.onVisible)
+    if (data.now && data.address !== lookedAt) {
+      lookedAt = data.address
+      this.root.closest("[data-testid=stMain]")?.scrollTo(0, 0) // it was started or opened far down; how it goes stands at the top
+    }
     this.root.hidden = !data.now
     if (data.now) {
       this.show(data.now)
