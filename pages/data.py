@@ -200,7 +200,7 @@ def show_item(item_id: int) -> None:
         item = items.get_item(item_id)
         project = projects.get(item.project_id)
         if _whole(project):
-            picture(image_url(item.id, 768, item.sha256), alt=item.name, height_px=380, fit="contain")
+            picture(image_url(item.id, 768, item.sha256), (item.width, item.height), alt=item.name, height_px=380)
         else:
             names = items.classes(item.project_id)
             drawn = [(mark.label, mark.kind, mark.geometry or {}) for mark in marks.of_items([item.id], proposals=False)[item.id]]

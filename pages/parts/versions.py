@@ -134,7 +134,7 @@ def _words(kind: str, one: Change) -> str:
 def _large(item_id: int, words: str) -> None:
     with ui.guard():
         item = items.get_item(item_id)
-        picture(image_url(item.id, 768, item.sha256), alt=item.name, height_px=380, fit="contain")
+        picture(image_url(item.id, 768, item.sha256), (item.width, item.height), alt=item.name, height_px=380)
         st.caption(plain(f"{words} · {item.name}"))
 
 
