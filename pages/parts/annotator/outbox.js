@@ -116,10 +116,11 @@ function meet(outbox, entry, said) {
 // `marks` is what the person chose to keep; null takes the other side's as they are.
 function settle(outbox, entry, marks) {
   const theirs = entry.conflict
+  const before = entry.base
   Object.assign(entry, { conflict: null, revision: theirs.item.revision, base: theirs.marks })
   if (marks === null) {
     drop(outbox, entry)
-    outbox.changed(entry, { revision: theirs.item.revision, marks: theirs.marks, before: theirs.marks })
+    outbox.changed(entry, { revision: theirs.item.revision, marks: theirs.marks, before })
   } else {
     Object.assign(entry, { marks, version: entry.version + 1 })
     keep(outbox, entry)
