@@ -159,7 +159,7 @@ def _labels(known: Facts, saw: _Seen, groups: Sequence[Sequence[int]]) -> Findin
     cases = []
     for suspect in learned.suspects(saw.parts_NC[rows], labels, together_N):
         one = saw.ids[rows[suspect.row]]
-        words = f"{100 * suspect.confidence:.0f}% sure"
+        words = f"{100 * suspect.confidence:.0f}\u00a0% sure"
         cases.append(Case(subject_of([one]), (one,), words, labels[suspect.row], suspect.suggested))
     return Finding.of("labels", cases)
 
@@ -185,7 +185,7 @@ def _see_marks(job: Work, known: Facts, looked: dict[int, Look], device: str) ->
     for suspect in learned.suspects(_parts(features_NF[rows].astype(np.float32)), labels, own_N):
         one, mark = chosen[rows[suspect.row]]
         key = mark_key(mark)
-        cases.append(Case(f"{one}:{key}", (one,), f"{100 * suspect.confidence:.0f}% sure", mark.label, suspect.suggested, (key,)))
+        cases.append(Case(f"{one}:{key}", (one,), f"{100 * suspect.confidence:.0f}\u00a0% sure", mark.label, suspect.suggested, (key,)))
     return Finding.of("drawn-labels", cases, note)
 
 

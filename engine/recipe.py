@@ -35,10 +35,11 @@ def setting(
     step: float | None = None,
     ge: float | None = None,
     le: float | None = None,
+    automatic: bool = False,
     tasks: tuple[str, ...] = (),
 ) -> Any:
-    """Declare one setting: default, bounds, unit, plain-words help, level. `tasks` empty means every task."""
-    extra: dict[str, Any] = {"group": group, "level": level, "unit": unit, "scale": scale, "step": step, "tasks": list(tasks)}
+    """Declare one setting: default, bounds, unit, plain-words help, level; whether 0 leaves it to Graft. `tasks` empty means every task."""
+    extra: dict[str, Any] = {"group": group, "level": level, "unit": unit, "scale": scale, "step": step, "automatic": automatic, "tasks": list(tasks)}
     return Field(default, title=title, description=help, ge=ge, le=le, allow_inf_nan=False if isinstance(default, float) else None, json_schema_extra=extra)
 
 
@@ -100,6 +101,7 @@ class Recipe(BaseModel):
         help="How many times fine-tuning goes over all the training pictures. More takes longer and helps less and less. "
         "0 lets the dry run choose by how many pictures there are.",
         group="learning",
+        automatic=True,
         level="basic",
         ge=0,
         le=1000,
@@ -110,6 +112,7 @@ class Recipe(BaseModel):
         title="Picture size",
         help="Pictures are resized to this many pixels a side. 0 takes the size the starting point was made for. Smaller is faster, larger sees finer detail.",
         group="model",
+        automatic=True,
         ge=0,
         le=1024,
         step=32,
@@ -120,6 +123,7 @@ class Recipe(BaseModel):
         title="Batch size",
         help="Pictures per training step. 0 lets the dry run choose what fits this machine.",
         group="machine",
+        automatic=True,
         ge=0,
         le=4096,
         unit="pictures",
@@ -169,6 +173,7 @@ class Recipe(BaseModel):
         help="Channels in the layers that find or outline things. 0 takes what suits few pictures; papers use 256. Wider sees more, is slower and wants more "
         "pictures.",
         group="model",
+        automatic=True,
         tasks=DRAWN,
         ge=0,
         le=768,
@@ -180,6 +185,7 @@ class Recipe(BaseModel):
         title="Layers of the head",
         help="Layers that decide what is where: in each branch of a convolutional head, or in the decoder of a transformer. 0 takes the architecture's own.",
         group="model",
+        automatic=True,
         tasks=DRAWN,
         ge=0,
         le=10,
@@ -197,6 +203,7 @@ class Recipe(BaseModel):
         title="Smallest anchor box",
         help="Side of the smallest box that things are compared with, in steps of the finest map (8 px). Smaller for smaller things. 0 takes 3.",
         group="model",
+        automatic=True,
         tasks=("object-detection",),
         ge=0,
         le=4,
@@ -221,6 +228,7 @@ class Recipe(BaseModel):
         title="Things in a picture",
         help="How many things a transformer asks for in each picture: it can find no more. 0 takes the architecture's own, 50 or 100.",
         group="model",
+        automatic=True,
         tasks=DRAWN,
         ge=0,
         le=300,
@@ -256,6 +264,7 @@ class Recipe(BaseModel):
         ge=0.0,
         le=10.0,
         scale="log",
+        automatic=True,
     )
     schedule: Literal["cosine", "linear", "constant", "one_cycle"] = setting(
         "cosine", title="Schedule", help="How the learning rate falls over the run.", group="learning"
@@ -420,7 +429,14 @@ class Recipe(BaseModel):
         "auto", title="Memory layout", help="How picture tensors lie in memory. Auto measures.", group="machine"
     )
     threads: int = setting(
-        0, title="Processor threads", help="Threads for computing on the CPU. 0 takes the physical cores.", group="machine", ge=0, le=512, unit="threads"
+        0,
+        title="Processor threads",
+        help="Threads for computing on the CPU. 0 takes the physical cores.",
+        group="machine",
+        automatic=True,
+        ge=0,
+        le=512,
+        unit="threads",
     )
     device: str = setting("auto", title="Device", help="Where to train: auto takes the first GPU, else the CPU; cpu, cuda:0, mps choose one.", group="machine")
     cut: str = setting(
@@ -496,6 +512,7 @@ class Setting:
     low: float | None = None
     high: float | None = None
     options: tuple[str, ...] = ()
+    automatic: bool = False
     tasks: tuple[str, ...] = ()
 
 
@@ -526,6 +543,7 @@ def _row(key: str, info: FieldInfo) -> Setting:
         low=_bound(info, "ge"),
         high=_bound(info, "le"),
         options=get_args(info.annotation) if kind == "choice" else (),
+        automatic=extra["automatic"],
         tasks=tuple(extra["tasks"]),
     )
 

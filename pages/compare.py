@@ -11,12 +11,13 @@ from engine.data.marks import TASK_KINDS
 from engine.data.projects import Project
 from engine.evaluation.compare import Comparison, compare
 from engine.evaluation.curves import curves
-from engine.recipe import settings
+from engine.recipe import Setting, settings
 from engine.runs import Run
 from engine.tasks import TASKS
 from pages.parts import charts
 from pages.parts import state as ui
 from pages.parts.answers import answer_url, answers_dialog, balanced
+from pages.parts.form import said
 from pages.parts.picture_wall import Tile, picture_wall
 from pages.parts.run_picker import MOST_LISTED, finished_runs, label_of, summary
 from pages.parts.scores import metric_title
@@ -169,19 +170,17 @@ def _settings(found: Comparison, names: dict[str, str]) -> None:
     if not found.differing:
         st.caption("Nothing: these runs have the same settings. What differs between them is luck, or the data.")
         return
-    titles = {row.key: row.title for row in settings()}
+    known = {row.key: row for row in settings()}
     rows = [
-        {"Setting": titles.get(key, key), **{names[run_id]: _shown(value) for run_id, value in zip(found.run_ids, values, strict=True)}}
+        {"Setting": known[key].title, **{names[run_id]: _shown(known[key], value) for run_id, value in zip(found.run_ids, values, strict=True)}}
         for key, values in found.differing.items()
     ]
     st.dataframe(pd.DataFrame(rows), hide_index=True)
-    st.caption(f"The other {len(titles) - 1 - len(rows)} settings are the same.")
+    st.caption(f"The other {len(known) - 1 - len(rows)} settings are the same.")
 
 
-def _shown(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def _shown(row: Setting, value: Any) -> str:
+    return str(value) if row.kind == "text" else said(row, value)
 
 
 def _classes(found: Comparison, names: dict[str, str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from pages.parts.overlay import overlay
 from pages.parts.picture_wall import Tile, large_picture, picture_wall
 from pages.parts.pictures import image_url, picture
 from pages.parts.splitting import splitting_part
-from pages.parts.text import plain, quoted
+from pages.parts.text import plain, quoted, short_name
 from pages.parts.versions import versions_part
 from pages.parts.wording import amount
 
@@ -38,11 +39,11 @@ def main() -> None:
     project = ui.current_project()
     if project is None:
         return ui.no_project("Data")
-    summary = projects.summary(project.id)
     st.title("Data")
     st.caption(f"The pictures of **{plain(project.name)}**")
     job = newest_import(project.id)
     active = job is not None and outcome(job).active
+    summary = projects.summary(project.id)  # after the look at the import: one that ends between the two has its pictures counted
     if job is not None and active:
         _watch(job)
     elif not summary.items:
@@ -96,7 +97,7 @@ def _contents(project: Project, summary: Summary, job: Run | None) -> None:
     if summary.classes:
         with st.container(border=True):
             st.markdown("**Pictures of each class**" if _whole(project) else "**Labels of each class**")
-            bars(summary.classes)
+            bars(summary.classes, coloured=not _whole(project))
     _wall(project, summary)
     splitting_part(project)
     versions_part(project)
@@ -179,9 +180,9 @@ def _mixed(project: Project, summary: Summary, split: str | None, key: str) -> t
 
 
 def _tile(item: Item, drawn: Sequence[marks.Mark] | None, classes: list[str]) -> Tile:
-    words = f"{SPLITS[item.split]} · {item.name}" if item.split in SPLITS else item.name
+    words = "\n".join(filter(None, (SPLITS.get(item.split or ""), short_name(item.name))))
     if drawn is None:
-        return Tile(item.id, item.label or "Without a class", words)
+        return Tile(item.id, item.label or "No class yet", words)
     title = amount(len(drawn), "label") if drawn else "Nothing in it" if item.reviewed else "Not labelled yet"
     listed = [(mark.label, mark.kind, mark.geometry or {}) for mark in drawn]
     return Tile(item.id, title, words, shapes=overlay(listed, (item.width, item.height), classes))
@@ -199,11 +200,13 @@ def show_item(item_id: int) -> None:
         item = items.get_item(item_id)
         project = projects.get(item.project_id)
         if _whole(project):
-            picture(image_url(item.id, 768, item.sha256), alt=item.name, height_px=380, fit="contain")
+            picture(image_url(item.id, 768, item.sha256), (item.width, item.height), alt=item.name, height_px=380)
         else:
             names = items.classes(item.project_id)
             drawn = [(mark.label, mark.kind, mark.geometry or {}) for mark in marks.of_items([item.id], proposals=False)[item.id]]
             large_picture(image_url(item.id, 768, item.sha256), overlay(drawn, (item.width, item.height), names), key=f"large-{item.id}")
+            if drawn:
+                st.markdown(", ".join(f"{count:,} {plain(name, 40)}" for name, count in Counter(name for name, _, _ in drawn).most_common()))
         st.caption(plain(f"{item.name} · {item.width} × {item.height} pixels" + (f" · used for {SPLITS[item.split].lower()}" if item.split in SPLITS else "")))
         chosen = _class_of(item) if _whole(project) else None
         with st.container(horizontal=True):

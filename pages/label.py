@@ -10,6 +10,7 @@ from engine.data import items, projects, suggestions
 from engine.data.projects import Project
 from pages.parts import annotator
 from pages.parts import state as ui
+from pages.parts.counted import counted_choice
 from pages.parts.drawing import draw
 from pages.parts.new_class import new_class_field
 from pages.parts.proposing import proposing_now
@@ -82,14 +83,14 @@ def _tools(project: Project, summary: projects.Summary) -> str:
     """Show what to look at, a field for a new class, and Undo; return the class looked at, '' for those without."""
     titles = {TO_SORT: f"To sort ({summary.unlabelled:,})", **{name: f"{name} ({count:,})" for name, count in summary.classes.items()}}
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        shown = st.selectbox("Show", list(titles), format_func=titles.__getitem__, key=f"sort-show-{project.id}", width=240)
+        shown = counted_choice("Show", titles, key=f"sort-show-{project.id}")
         if shown == TO_SORT and suggestions.count(project.id):
             st.selectbox("Order", list(ORDERS), format_func=ORDERS.__getitem__, key=f"sort-order-{project.id}", width=240)
         new_class_field(project)
         known = undo_list(project)
         words = "Undo the last decision (Ctrl+Z)" if known else "Nothing to undo"
         st.button("Undo", key="undo", icon=":material/undo:", on_click=undo_last, args=(project,), disabled=not known, help=words)
-    return str(shown)
+    return shown
 
 
 def _all_done(unlabelled: int, shown: str) -> None:

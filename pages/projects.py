@@ -70,7 +70,7 @@ def _card(project: Project) -> None:
             st.caption(_counts(summary), width="content")
             _mark(project, stands)
         if stands.best is not None:
-            st.markdown(f":material/target: **{percent(stands.best)}** best {metric_title(project.task)} · {amount(stands.runs, 'run')}")
+            st.markdown(f":material/target: {metric_title(project.task)} **{percent(stands.best)}** · best of {amount(stands.runs, 'run')}")
         elif project.sample and (sample := _sample(project.sample)):
             st.markdown(plain(sample.words))
         st.space("stretch")

@@ -216,7 +216,8 @@ def _runs(project: Project, chosen: catalogue.Start | None) -> None:
             with st.container(border=True, height="stretch", gap="xsmall", key=f"run-{run.id}"):
                 st.markdown(f"**{plain(row.name)}**")
                 st.caption(f"{plain(other.name)} · {moment(row.made)} · {plain(row.start)}")
-                st.markdown(f":material/target: **{percent(row.score)}** {metric_title(row.task)}")
+                st.markdown(f":material/target: {metric_title(row.task)} **{percent(row.score)}**")
+                st.space("stretch")
                 if chosen is not None and chosen.key == key:
                     st.button("Chosen", key=f"pick-{run.id}", icon=":material/check:", type="primary", width="stretch")
                 else:

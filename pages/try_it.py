@@ -28,6 +28,7 @@ from pages.parts.onnx_models import Model, of_ready, of_run, prepare, show_makin
 from pages.parts.paste import pasted_picture
 from pages.parts.picture_wall import Tile, picture_wall
 from pages.parts.run_picker import finished_runs
+from pages.parts.text import short_name
 from pages.parts.why import heat_over, spoken
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def _from_project(project: Project) -> Given | None:
         st.button("Others", icon=":material/shuffle:", key="try-others", type="tertiary", on_click=st.session_state.__setitem__, args=("try-turn", turn + 1))
     wanted = st.session_state.get(slot) or shown[0].id
     picked = picture_wall(
-        [Tile(row.id, row.label or (row.name.rpartition("/")[2] if "class" not in TASK_KINDS[project.task] else "not labelled")) for row in shown],
+        [Tile(row.id, row.label or (short_name(row.name) if "class" not in TASK_KINDS[project.task] else "not labelled")) for row in shown],
         key="try-wall",
         chosen=wanted,
     )

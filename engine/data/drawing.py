@@ -14,6 +14,7 @@ from engine.data import shapes
 __all__ = ["COLOURS", "Drawn", "colour_of", "drawn_over"]
 
 Colour = tuple[int, int, int]
+Place = tuple[float, float, float, float]
 
 COLOURS: tuple[Colour, ...] = (
     (47, 125, 79),
@@ -61,9 +62,10 @@ def drawn_over(picture: Image.Image, drawn: Sequence[Drawn], size_px: int | None
     for one in drawn:
         if one.kind != "mask":
             _outlined(pen, one, share, width)
-    for one in drawn:
+    taken: list[Place] = []
+    for one in reversed(drawn):  # the last shape lies on top, and so does its name
         if one.name:
-            _named(pen, one, share, max(size))
+            _named(pen, one, share, size, taken)
     return canvas
 
 
@@ -99,11 +101,20 @@ def _line(pen: ImageDraw.ImageDraw, start: tuple[float, float], end: tuple[float
         pen.line(ends, fill=colour, width=width)
 
 
-def _named(pen: ImageDraw.ImageDraw, one: Drawn, share: float, side_px: int) -> None:
-    font = ImageFont.load_default(max(9, round(side_px / 32)))
-    x, y, *_ = (edge * share for edge in shapes.bounds(one.kind, one.geometry))
+def _named(pen: ImageDraw.ImageDraw, one: Drawn, share: float, size: tuple[int, int], taken: list[Place]) -> None:
+    """Write a shape's name above it, else below; in a crowd one that would lie on another name is left out, since neither could be read."""
+    font = ImageFont.load_default(max(9, round(max(size) / 32)))
+    x, y, _, under = (edge * share for edge in shapes.bounds(one.kind, one.geometry))
     left, top, right, bottom = pen.textbbox((0, 0), one.name, font=font)
     height = bottom - top + 4
-    y = y - height if y >= height else y
-    pen.rectangle((x, y, x + right - left + 6, y + height), fill=one.colour)
-    pen.text((x + 3 - left, y + 2 - top), one.name, fill="white", font=font)
+    tags = [(x, at, x + right - left + 6, at + height) for at in (y - height if y >= height else y, under)]
+    free = next((tag for tag in tags if tag[3] <= size[1] and not any(_meet(tag, other) for other in taken)), None)
+    if free is None:
+        return
+    taken.append(free)
+    pen.rectangle(free, fill=one.colour)
+    pen.text((x + 3 - left, free[1] + 2 - top), one.name, fill="white", font=font)
+
+
+def _meet(one: Place, other: Place) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]

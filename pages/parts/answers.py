@@ -34,7 +34,7 @@ def _shown(run: Run, item_id: int, confidence: float, overlap: float) -> None:
         item = items.get_item(item_id)
         show = st.segmented_control("Show", list(SHOWN), default="errors", required=True, format_func=SHOWN.__getitem__, key="answer-show")
         source = answer_url(run, item_id, 768, confidence=confidence, overlap=overlap, show=show or "errors")
-        picture(source, alt=f"{item.name}: {SHOWN[show or 'errors']}", height_px=480, fit="contain")
+        picture(source, (item.width, item.height), alt=f"{item.name}: {SHOWN[show or 'errors']}", height_px=480)
         st.caption(plain(f"{item.name} · {item.width} × {item.height} pixels"))
 
 
@@ -58,5 +58,5 @@ def _side_by_side(chosen: list[Run], item_id: int) -> None:
                 with st.container():
                     st.markdown(f"**{plain(run.name)}**")
                     source = answer_url(run, item_id, 768, confidence=balanced(run), show=show)
-                    picture(source, alt=f"{item.name}: {SHOWN[show]} by {run.name}", height_px=320, fit="contain")
+                    picture(source, (item.width, item.height), alt=f"{item.name}: {SHOWN[show]} by {run.name}", height_px=320)
         st.caption(plain(f"{item.name} · {item.width} × {item.height} pixels"))

@@ -21,7 +21,7 @@ Refusal = Callable[[Backbone], str | None]
 
 FROM_SCRATCH = "Without pretrained weights it must learn everything from your pictures, which takes thousands of them and far more time."
 PAGE = 12
-_WHERE = {"": "All", "now": "Ready here", "downloadable": "To download", "absent": "Without weights"}
+_WHERE = {"": "All", "now": "Ready here", "downloadable": "To download", "absent": "None"}
 
 
 def weights_badge(row: Backbone) -> None:

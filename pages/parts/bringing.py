@@ -21,7 +21,7 @@ from pages.parts.folder_picker import folder_field
 from pages.parts.imports import skipped_list, start_import
 from pages.parts.overlay import overlay
 from pages.parts.picture_wall import Tile, picture_wall
-from pages.parts.text import plain
+from pages.parts.text import plain, short_name
 from pages.parts.wording import amount
 from pages.routes import upload_path
 
@@ -115,7 +115,8 @@ def findings(project: Project) -> None:
         st.markdown(_headline(found))
         _figures(found)
         if found.splits:
-            st.markdown("Comes with its own split: " + ", ".join(f"{_SPLITS.get(name, name)} {count:,}" for name, count in found.splits.items()) + ".")
+            places = ", ".join(f"{count:,} for {title}" for name, title in _SPLITS.items() if (count := found.splits.get(name)))
+            st.markdown(f"Comes with its own split: {places}.")
         for problem in found.problems[:8]:
             st.markdown(f":material/info: {plain(problem[:1].upper() + problem[1:], 400)}.")
         mapping = _classes(project, found)
@@ -128,7 +129,9 @@ def findings(project: Project) -> None:
 
 def _headline(found: importing.Findings) -> str:
     words = f"**{plain(found.title)}**"
-    if found.kinds:
+    if found.kinds == ["class"]:
+        words += f": made {_TASKS[found.task]}"
+    elif found.kinds:
         words += f", with {' and '.join(_KINDS[kind] for kind in found.kinds)}: made {_TASKS[found.task]}"
     return words + "."
 
@@ -216,9 +219,9 @@ def _preview(project: Project, found: importing.Findings, mapping: Mapping[str, 
         if sample.label and label is None:
             continue
         names = sorted({name for name, _, _ in marks})
-        title = label or (f"{amount(len(marks), 'label')}" if found.labels or "mask" in found.kinds else "Without a class")
+        title = label or (f"{amount(len(marks), 'label')}" if found.labels or "mask" in found.kinds else "No class yet")
         source = "data:image/jpeg;base64," + base64.b64encode(sample.jpeg).decode()
-        words = ", ".join(names[:4]) + ("…" if len(names) > 4 else "") or sample.name.rpartition("/")[2]
+        words = ", ".join(names[:4]) + ("…" if len(names) > 4 else "") or short_name(sample.name)
         tiles.append(Tile(number, title, words, shapes=overlay(marks, (sample.width, sample.height), classes), source=source))
     if tiles:
         st.markdown("**Some of them, as they will come in**")

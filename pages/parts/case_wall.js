@@ -10,10 +10,12 @@ function boxesNode(view) {
   // those that stand out are drawn last, on top of the others
   for (const [x1, y1, x2, y2, name, main] of [...view.boxes].sort((one, other) => one[5] - other[5])) {
     const box = document.createElementNS(SVG, "rect")
-    box.setAttribute("x", x1)
-    box.setAttribute("y", y1)
-    box.setAttribute("width", Math.max(0, x2 - x1))
-    box.setAttribute("height", Math.max(0, y2 - y1))
+    const wider = main ? Math.max(0, 3 * unit - (x2 - x1)) / 2 : 0 // one that is in question is seen however small it is
+    const higher = main ? Math.max(0, 3 * unit - (y2 - y1)) / 2 : 0
+    box.setAttribute("x", x1 - wider)
+    box.setAttribute("y", y1 - higher)
+    box.setAttribute("width", Math.max(0, x2 - x1) + 2 * wider)
+    box.setAttribute("height", Math.max(0, y2 - y1) + 2 * higher)
     box.setAttribute("class", main ? "box main" : "box")
     box.setAttribute("stroke-width", main ? 0.9 * unit : 0.4 * unit)
     const words = document.createElementNS(SVG, "title")

@@ -18,6 +18,9 @@ MOST_CELLS = 40
 """Classes a side beyond which a matrix cannot be read; then the pairs most confused are listed instead."""
 
 _GREEN, _ORANGE, _GREY = "#2f7d4f", "#d97a06", "#94a3b8"
+_STRONG = 0.6
+"""How far a cell of the matrix is coloured, 0..1, from which on white is read on it in either theme."""
+
 _LINES = ("#2f7d4f", "#d97a06", "#5b5bd6", "#c2410c", "#0b84c4", "#8e4ec6", "#64748b", "#b7950b")
 """The theme's colours (.streamlit/config.toml), which a chart made in Python is not given."""
 
@@ -56,8 +59,6 @@ def confusion(matrix: Sequence[Sequence[float]], classes: Sequence[str], *, unit
             xgap=2,
             ygap=2,
             hoverinfo="skip",
-            text=matrix if size <= 20 else None,
-            texttemplate="%{text}" if size <= 20 else None,
         )
     )
     figure.add_scatter(
@@ -72,8 +73,20 @@ def confusion(matrix: Sequence[Sequence[float]], classes: Sequence[str], *, unit
         unselected={"marker": {"opacity": 0}},
         showlegend=False,
     )
+    # not the heat map's own text: it takes its colour as if the page behind the faint cells were white, which the dark theme's is not
+    for strong in (False, True) if size <= 20 else ():
+        those = [(row, column) for row, column in cells if (abs(signed[row][column]) > _STRONG) == strong]
+        figure.add_scatter(
+            x=[column for _, column in those],
+            y=[row for row, _ in those],
+            mode="text",
+            text=[f"{matrix[row][column]:g}" for row, column in those],
+            textfont={"color": "white"} if strong else None,
+            hoverinfo="skip",
+            showlegend=False,
+        )
     ticks = {"tickmode": "array", "tickvals": list(range(size)), "ticktext": [_short(name) for name in classes], "showgrid": False, "zeroline": False}
-    figure.update_xaxes(title="the model said", side="top", fixedrange=True, tickangle=-40 if size > 5 else 0, **ticks)
+    figure.update_xaxes(title="the model said", side="top", fixedrange=True, tickangle=-90 if size > 7 else -40 if size > 5 else 0, **ticks)
     figure.update_yaxes(title="really is", autorange="reversed", fixedrange=True, **ticks)
     figure.update_layout(clickmode="event+select", dragmode=False, hovermode="closest", hoverdistance=-1)  # a click anywhere counts for the nearest cell
     return _plain(figure, height)
@@ -99,7 +112,7 @@ def class_bars(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
         figure.add_bar(
             y=names, x=[row[key] for row in ordered], name=title, orientation="h", marker_color=colour, hovertemplate="%{x:.1%}<extra>" + title + "</extra>"
         )
-    figure.update_xaxes(range=[0, 1], tickformat=".0%", fixedrange=True)
+    figure.update_xaxes(range=[0, 1.02], tickformat=".0%", fixedrange=True)
     figure.update_yaxes(fixedrange=True)
     figure.update_layout(barmode="group", bargap=0.35, legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "traceorder": "reversed"})
     return _plain(figure, max(220, 90 + 40 * len(ordered)), top=50)
@@ -117,6 +130,7 @@ def calibration(bins: Sequence[Mapping[str, Any]]) -> go.Figure:
         mode="lines+markers",
         marker={"size": [8 + 22 * (row["count"] / most) ** 0.5 for row in filled], "color": _GREEN, "opacity": 0.85},
         line={"color": _GREEN},
+        cliponaxis=False,
         text=[f"{row['count']} pictures: said {percent(row['confidence'])}, right {percent(row['accuracy'])}" for row in filled],
         hovertemplate="%{text}<extra></extra>",
         showlegend=False,

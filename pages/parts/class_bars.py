@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-__all__ = ["bars"]
+from pages.parts.overlay import colour_of
+
+__all__ = ["bars", "chart_of"]
 
 
-def bars(counts: Mapping[str, int], unit: str = "Pictures") -> None:
-    """Draw the counts; many classes as a table that can be sorted and searched."""
-    rows = pd.DataFrame({"Class": list(counts), unit: list(counts.values())})
-    if len(rows) <= 20:
-        st.bar_chart(rows, x="Class", y=unit, horizontal=True, height=42 + 24 * len(rows), y_label="", x_label="", sort=False)
+_MOST = 20
+
+
+def bars(counts: Mapping[str, int], unit: str = "Pictures", *, coloured: bool = False) -> None:
+    """Draw the counts; many classes as a table that can be sorted and searched. `coloured` takes the colours in which labels are drawn over pictures."""
+    if len(counts) <= _MOST:
+        st.vega_lite_chart(*chart_of(counts, unit, coloured=coloured))
     else:
+        rows = pd.DataFrame({"Class": list(counts), unit: list(counts.values())})
         bar = st.column_config.ProgressColumn(unit, format="%d", min_value=0, max_value=int(rows[unit].max()))
         st.dataframe(rows.sort_values(unit), hide_index=True, height=320, column_config={unit: bar})
+
+
+def chart_of(counts: Mapping[str, int], unit: str, *, coloured: bool) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Return the rows and the Vega-Lite chart of them. (`st.bar_chart` gives the colours of a column to other rows than their own.)"""
+    rows = pd.DataFrame({"Class": list(counts), unit: list(counts.values())})
+    name: dict[str, Any] = {"field": "Class", "type": "nominal", "sort": None, "title": None}
+    count: dict[str, Any] = {"field": unit, "type": "quantitative", "title": None}
+    encoding = {"y": name, "x": count, "tooltip": [name | {"title": "Class"}, count | {"title": unit}]}
+    if coloured:
+        rows["Colour"] = [colour_of(one, list(counts)) for one in counts]
+        encoding["color"] = {"field": "Colour", "type": "nominal", "scale": None, "legend": None}
+    return rows, {"mark": "bar", "height": {"step": 24}, "encoding": encoding}

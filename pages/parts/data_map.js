@@ -47,6 +47,7 @@ function layoutOf(data, theme) {
     margin: { l: 4, r: 4, t: 56, b: 4 },
     legend: { orientation: "h", x: 0, y: 1, yanchor: "bottom", bgcolor: "rgba(0,0,0,0)" },
     showlegend: true,
+    modebar: { bgcolor: "rgba(0,0,0,0)", color: theme.text, activecolor: theme.accent },
     dragmode: "lasso",
     hovermode: "closest",
     newselection: { line: { color: theme.accent, width: 2 } },
@@ -89,7 +90,7 @@ export default function ({ data, parentElement, setStateValue }) {
       }
       const theme = themeOf(root)
       // named one by one: Plotly's own choice offers to send the chart to its makers
-      const config = { displaylogo: false, responsive: true, scrollZoom: true, modeBarButtons: [["zoom2d", "pan2d", "select2d", "lasso2d", "resetScale2d"]] }
+      const config = { displaylogo: false, showTips: false, responsive: true, scrollZoom: true, modeBarButtons: [["zoom2d", "pan2d", "select2d", "lasso2d", "resetScale2d"]] }
       await Plotly.react(plot, tracesOf(data, theme), layoutOf(data, theme), config)
       plot.removeAllListeners("plotly_hover")
       plot.removeAllListeners("plotly_unhover")

@@ -16,7 +16,6 @@ __all__ = ["data_map"]
 
 _MOST_COLOURS = 10
 _REST = "Other classes"
-_NONE = "Without a class"
 
 _HERE = Path(__file__).parent
 
@@ -29,7 +28,7 @@ _component = st.components.v2.component(
 )
 
 
-def data_map(shown: Mapping[int, Item], names: Mapping[int, str], places: Mapping[str, Any], *, key: str, height: int = 480) -> list[int]:
+def data_map(shown: Mapping[int, Item], names: Mapping[int, str], places: Mapping[str, Any], *, key: str, none: str, height: int = 480) -> list[int]:
     """Draw the map and return the ids selected with the lasso, none at first.
 
     Args:
@@ -37,19 +36,20 @@ def data_map(shown: Mapping[int, Item], names: Mapping[int, str], places: Mappin
         names: the class that gives a picture its colour, by id; one that is not there has none.
         places: a check's 'map': ids, x and y.
         key: the element's key.
+        none: what is said of a picture without a class.
         height: in pixels.
     """
     rows = [(item_id, x, y) for item_id, x, y in zip(places["ids"], places["x"], places["y"], strict=True) if item_id in shown]
-    data = {"traces": _traces(rows, [names.get(item_id, _NONE) for item_id, _, _ in rows], shown), "height": height, "source": "/graft/plotly.js"}
+    data = {"traces": _traces(rows, [names.get(item_id, none) for item_id, _, _ in rows], shown, none), "height": height, "source": "/graft/plotly.js"}
     result = _component(key=key, data=data, default={"selected": []}, on_selected_change=lambda: None)
     return [int(one) for one in result.selected or [] if int(one) in shown]
 
 
-def _traces(rows: Sequence[tuple[int, float, float]], names: Sequence[str], shown: Mapping[int, Item]) -> list[dict[str, Any]]:
+def _traces(rows: Sequence[tuple[int, float, float]], names: Sequence[str], shown: Mapping[int, Item], none: str) -> list[dict[str, Any]]:
     """Return a trace a class: the largest classes have colours of their own, the others share one."""
-    largest = [name for name, _ in Counter(names).most_common() if name != _NONE]
+    largest = [name for name, _ in Counter(names).most_common() if name != none]
     own = sorted(largest[:_MOST_COLOURS])
-    titles = own + ([_REST] if len(largest) > _MOST_COLOURS else []) + ([_NONE] if _NONE in names else [])
+    titles = own + ([_REST] if len(largest) > _MOST_COLOURS else []) + ([none] if none in names else [])
     traces: dict[str, dict[str, Any]] = {
         name: {"name": name, "slot": place if place < len(own) else -1, "ids": [], "x": [], "y": [], "sources": [], "words": []}
         for place, name in enumerate(titles)

@@ -8,6 +8,7 @@ from engine.data import items, projects, suggestions
 from engine.data.projects import Project
 from pages.parts import state as ui
 from pages.parts.annotator import annotator
+from pages.parts.counted import counted_choice
 from pages.parts.new_class import new_class_field
 from pages.parts.proposing import help_with_drawing, proposing_now, stamp
 from pages.parts.sorting import say_what_happened
@@ -68,10 +69,10 @@ def _tools(project: Project, summary: projects.Summary) -> str:
         titles[SUGGESTED] = "With suggestions"
     titles |= {name: f"{name} ({amount(count, 'label')})" for name, count in summary.classes.items()}
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        shown = st.selectbox("Show", list(titles), format_func=lambda one: titles.get(one, one), key=f"draw-show-{project.id}", width=240)
+        shown = counted_choice("Show", titles, key=f"draw-show-{project.id}")
         new_class_field(project)
         st.progress(summary.labelled / max(1, summary.items), text=f"{summary.labelled:,} of {amount(summary.items, 'picture')} labelled", width=260)
-    return str(shown)
+    return shown
 
 
 def _nothing_left(shown: str, summary: projects.Summary) -> None:

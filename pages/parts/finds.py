@@ -18,7 +18,7 @@ from pages.parts import state as ui
 from pages.parts.case_wall import Card, Choice, Press, View, case_wall
 from pages.parts.checkup import LIGHTS, mend
 from pages.parts.pictures import image_url
-from pages.parts.text import plain
+from pages.parts.text import plain, short_name
 from pages.parts.wording import amount
 
 __all__ = ["show_finds"]
@@ -51,6 +51,8 @@ _HELP: dict[Fix, str] = {
     "delete-marks": "The drawn label goes; the picture stays.",
     "dismiss": "They are never shown again.",
 }
+_PAIRS = ("double-boxes", "clashing-boxes")
+_PAIRS_HELP = "Of two labels on one place the one drawn first stays and the later one goes; the pictures stay."
 
 
 def show_finds(project: Project, now: Standing) -> None:
@@ -113,9 +115,11 @@ def _for_all(project: Project, now: Standing, finding: Finding) -> None:
         for fix in finding.check.fixes:
             if fix == "relabel" and any(case.suggested is None for case in finding.cases):
                 continue  # which class is right is for each case to say
-            words = _ALL[fix].format(n=f"{len(finding.cases):,}")
-            with st.popover(words, help=_HELP[fix], key=f"all-{finding.key}-{fix}"):
-                st.markdown(f"{_HELP[fix]} Undo takes it back.")
+            pairs = fix == "delete-marks" and finding.key in _PAIRS
+            words = (_ALL["keep-one"] if pairs else _ALL[fix]).format(n=f"{len(finding.cases):,}")
+            help_ = _PAIRS_HELP if pairs else _HELP[fix]
+            with st.popover(words, help=help_, key=f"all-{finding.key}-{fix}"):
+                st.markdown(f"{help_} Undo takes it back.")
                 st.button(words, key=f"do-{finding.key}-{fix}", on_click=mend, args=(project.id, now, finding, fix, finding.cases), icon=":material/done_all:")
 
 
@@ -137,8 +141,8 @@ def _words(case: Case, count: int) -> str:
 
 def _view(now: Standing, case: Case, item: Item, *, mark: bool) -> View:
     boxes = tuple(_box(one, case) for one in now.marks.get(item.id, ()) if one.geometry) if mark else ()
-    title = item.label or ("" if mark else "Without a class")
-    words = f"{_SPLITS[item.split]} · {item.name}" if item.split in _SPLITS else item.name
+    title = item.label or ("" if mark or now.marks.get(item.id) else "Not labelled")
+    words = " · ".join(filter(None, (_SPLITS.get(item.split or ""), short_name(item.name, 24))))
     return View(image_url(item.id, 384, item.sha256), item.width, item.height, title, words, boxes)
 
 
@@ -162,6 +166,8 @@ def _choices(now: Standing, finding: Finding, case: Case, those: Sequence[Item])
         elif fix == "keep-one":
             best = fixes.kept(those)
             found.append(Choice(fix, f"Keep {best.label or 'one'}, set aside {len(those) - 1}" if finding.key == "contradictions" else _ONE[fix]))
+        elif fix == "delete-marks" and finding.key == "double-boxes":
+            found.append(Choice(fix, "Remove one"))
         else:
             found.append(Choice(fix, _ONE[fix]))
     return [Choice(one.fix, one.words, one.label, main=place == 0) for place, one in enumerate(found)]

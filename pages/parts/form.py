@@ -16,7 +16,7 @@ from engine.errors import StudioError
 from engine.recipe import GROUPS, Recipe, Setting, recipe_from, settings, usual
 from pages.parts.state import show_error
 
-__all__ = ["changed_values", "recipe_of", "reset", "set_value", "settings_fields", "settings_form", "title_of_option"]
+__all__ = ["changed_values", "recipe_of", "reset", "said", "set_value", "settings_fields", "settings_form", "title_of_option"]
 
 _OPTIONS = {
     "head_then_all": "Head, then all",
@@ -28,6 +28,8 @@ _OPTIONS = {
     "one_cycle": "One cycle",
     "channels_last": "Channels last",
 }
+_AUTOMATIC = "Automatic"
+"""What a field says whose 0 leaves the choice to Graft."""
 
 
 def title_of_option(option: str) -> str:
@@ -131,22 +133,27 @@ def _field(key: str, preset: str, row: Setting, task: str, idle: str = "") -> No
         st.session_state[f"{key}-{row.key}"] = _widget_value(row, value)
         _widget(row, label, common)
         if changed:
-            words = f"Back to {_said(row, standard)}"
+            words = f"Back to {said(row, standard)}"
             st.button(words, key=f"{key}-{row.key}-reset", type="tertiary", icon=":material/undo:", on_click=reset, args=(key, row.key))
 
 
-def _said(row: Setting, value: Any) -> str:
+def said(row: Setting, value: Any) -> str:
+    """Return how a setting's value is said beside its title."""
     if row.kind == "choice":
         return title_of_option(str(value))
     if row.kind == "bool":
         return "on" if value else "off"
+    if row.automatic and not value:
+        return _AUTOMATIC.lower()
     return f"{value:g}" if row.kind in ("int", "float") else f"'{value}'"
 
 
 def _widget_value(row: Setting, value: Any) -> Any:
-    """Return a value as the widget's type, inside its bounds: a widget outside them raises instead of showing it."""
+    """Return a value as the widget's type, inside its bounds: a widget outside them raises instead of showing it. What is left to Graft is empty."""
     if row.kind not in ("int", "float"):
         return value
+    if row.automatic and not value:
+        return None
     number = float(value) if row.kind == "float" else int(value)
     low = row.low if row.low is not None else -math.inf
     high = row.high if row.high is not None else math.inf
@@ -171,7 +178,8 @@ def _widget(row: Setting, label: str, common: dict[str, Any]) -> None:
 def _number(row: Setting, label: str, common: dict[str, Any]) -> None:
     if row.kind == "int":
         bounds = {"min_value": None if row.low is None else int(row.low), "max_value": None if row.high is None else int(row.high)}
-        st.number_input(label, step=int(row.step or 1), **bounds, **common)  # type: ignore[call-overload]
+        empty = {"value": None, "placeholder": _AUTOMATIC} if row.automatic else {}
+        st.number_input(label, step=int(row.step or 1), **bounds, **empty, **common)  # type: ignore[call-overload]
         return
     step = row.step or ((row.default or 1e-3) / 10 if row.scale == "log" else 0.1 if (row.high or 0) > 1 else 0.001)
     st.number_input(label, min_value=row.low, max_value=row.high, step=step, format="%g", **common)

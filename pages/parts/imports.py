@@ -113,7 +113,9 @@ def skipped_list(skipped: Sequence[Mapping[str, str]]) -> None:
         return
     st.markdown(f"**Left out: {amount(len(skipped), 'file')}**")
     st.markdown("\n".join(f"- {count:,} × {plain(reason)}" for reason, count in grouped(skipped).items()))
-    rows = [{"File": row["name"], "Why it was left out": row["reason"]} for row in skipped[:_LISTED]]
-    st.dataframe(pd.DataFrame(rows), hide_index=True, height=min(300, 38 + 35 * len(rows)))
+    rows = [{"File": row["name"], "Why it was left out": row["reason"].removeprefix(f"{row['name']} ")} for row in skipped[:_LISTED]]
+    # narrow enough that a phone shows something of both
+    columns = {"File": st.column_config.TextColumn(width=160), "Why it was left out": st.column_config.TextColumn(width=180)}
+    st.dataframe(pd.DataFrame(rows), hide_index=True, height=min(300, 38 + 35 * len(rows)), column_config=columns)
     if len(skipped) > _LISTED:
         st.caption(f"The first {_LISTED:,} of {len(skipped):,} are listed.")

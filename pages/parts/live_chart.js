@@ -288,11 +288,13 @@ class LiveChart {
   drawInside(pen, theme) {
     pen.save()
     pen.beginPath()
-    pen.rect(CHART_MARGIN.left, CHART_MARGIN.top - 4, this.inner.width + 4, this.inner.height + 8)
+    pen.rect(CHART_MARGIN.left - 4, CHART_MARGIN.top - 4, this.inner.width + 8, this.inner.height + 8) // markers on the edge are drawn whole
     pen.clip()
     for (const mark of this.chart.marks) {
-      this.upright(pen, theme.text, this.xPx(mark.x), [2, 3], 0.35)
-      this.write(pen, theme.text, mark.text, this.xPx(mark.x) + 4, CHART_MARGIN.top + 6, "left", 0.7)
+      const px = this.xPx(mark.x)
+      const fits = px + 4 + pen.measureText(mark.text).width <= CHART_MARGIN.left + this.inner.width
+      this.upright(pen, theme.text, px, [2, 3], 0.35)
+      this.write(pen, theme.text, mark.text, px + (fits ? 4 : -4), CHART_MARGIN.top + 6, fits ? "left" : "right", 0.7)
     }
     this.chart.lines.filter((line) => !line.hidden).forEach((line) => this.drawLine(pen, line))
     if (this.drag) {

@@ -9,6 +9,8 @@ const RESTING_MS = 60_000 // nothing is at work; the look keeps the warm worker,
 const TELL_AGAIN_MS = 5000
 const TOUCHES = ["pointermove", "pointerdown", "keydown", "wheel"]
 
+let lookedAt = "" // the run that the page showed last: a change of theme mounts a new LiveRun of the same one
+
 function element(name, className = "", text = "") {
   const made = document.createElement(name)
   made.className = className
@@ -56,6 +58,10 @@ class LiveRun {
     this.unlisten()
     document.addEventListener("visibilitychange", this.onVisible)
     TOUCHES.forEach((kind) => document.addEventListener(kind, this.onTouch, { passive: true }))
+    if (data.now && data.address !== lookedAt) {
+      lookedAt = data.address
+      this.root.closest("[data-testid=stMain]")?.scrollTo(0, 0) // it was started or opened far down; how it goes stands at the top
+    }
     this.root.hidden = !data.now
     if (data.now) {
       this.show(data.now)

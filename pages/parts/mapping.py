@@ -32,7 +32,7 @@ def show_map(project: Project, places: Mapping[str, Any]) -> None:
     drawn = "class" not in TASK_KINDS[project.task]
     names = marks.most_drawn(shown) if drawn else {item.id: item.label for item in shown.values() if item.label is not None}
     st.caption(
-        "Each point is a picture; those that look alike lie together. Point at one to see it; circle some with the mouse to change them. "
+        "Each point is a picture; those that look alike lie together. Point at one to see it; draw a circle round some to change them. "
         + ("Its colour is the class that is drawn in it most often." if drawn else "A point among others of another colour is worth a look.")
     )
     if len(places["ids"]) < places["of"]:
@@ -40,15 +40,16 @@ def show_map(project: Project, places: Mapping[str, Any]) -> None:
     if not shown:
         st.info("No picture is left to show. Check again.", icon=":material/info:")
         return
-    chosen = data_map(shown, names, places, key=f"map-{project.id}")
+    none = "nothing drawn" if drawn else "without a class"
+    chosen = data_map(shown, names, places, key=f"map-{project.id}", none=none)
     if chosen:
-        _act(project, [shown[one] for one in chosen], names)
+        _act(project, [shown[one] for one in chosen], {one: names.get(one, none) for one in chosen})
 
 
 def _act(project: Project, chosen: list[Item], names_of: Mapping[int, str]) -> None:
     with st.container(border=True, key="map-chosen"), ui.guard():
-        counts = Counter(names_of.get(item.id, "without a class") for item in chosen)
-        kinds = ", ".join(f"{count:,} {plain(name, 40)}" for name, count in counts.most_common(5))
+        counts = Counter(names_of[item.id] for item in chosen)
+        kinds = ", ".join(f"{plain(name, 40)} ({count:,})" for name, count in counts.most_common(5))
         st.markdown(f"**{amount(len(chosen), 'picture')} circled**: {kinds}")
         strip([item.id for item in chosen[:_SHOWN]], alt="Pictures that were circled")
         with st.container(horizontal=True, vertical_alignment="bottom"):

@@ -30,7 +30,7 @@ def strip(item_ids: Sequence[int], *, height_px: int = 104, alt: str = "") -> No
     st.html(f'<div style="{frame}{"" if cells else _PLACEHOLDER}">{cells}</div>')
 
 
-def picture(source: str, *, alt: str, height_px: int = 160, fit: str = "cover") -> None:
-    """Show one picture by its address, filling the width; `fit` is 'cover' or 'contain'."""
-    style = f"width:100%;height:{height_px}px;object-fit:{fit};border-radius:8px;display:block"
+def picture(source: str, size: tuple[int, int], *, alt: str, height_px: int) -> None:
+    """Show one picture by its address, whole, as wide as there is room and at most that high; `size` (width, height) keeps its place until it is here."""
+    style = f"width:100%;aspect-ratio:{size[0]}/{size[1]};max-height:{height_px}px;object-fit:contain;border-radius:8px;display:block"
     st.html(f'<img src="{html.escape(source)}" alt="{html.escape(alt)}" loading="lazy" style="{style}">')

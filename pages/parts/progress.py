@@ -127,7 +127,8 @@ def charts_of(history: History, phases: str = "head_then_all", task: str = "imag
     """Make the live page's charts: loss and the task's figures, and where more than the head learns, learning rate and speed."""
     steps, epochs = history.steps, history.epochs
     xs = [point.step for point in steps]
-    marks = tuple((phase.step, "fine-tuning") for phase in history.phases if phase.name == "finetune" and phase.step > 0)
+    begun = [phase.step for phase in history.phases if phase.name == "finetune" and phase.step > 0][:1]  # each Resume begins it again
+    marks = tuple((step, "fine-tuning") for step in begun)
     at = [epoch.step for epoch in epochs]
     shown = [name for name in TASKS[task].metric_titles if name != "loss"][:2]
     charts = [

@@ -45,7 +45,7 @@ def _headline(report: dict[str, Any]) -> None:
         st.caption(f"Measured on {amount(n, 'picture')}: {SPLIT_WORDS.get(report['split'], report['split'])}.")
     with st.grid("auto", min_column_width=140, gap="small"):
         things = metrics.get("miou_things")
-        st.metric("IoU of the classes", percent(things), border=True, help="The same mean without the background, which is usually easy.")
+        st.metric("Class IoU", percent(things), border=True, help="The same mean without the background, which is usually easy.")
         st.metric("Dice", percent(metrics["dice"]), border=True, help="Twice the shared area over the sum of both areas; mean over the classes.")
         st.metric("Boundary F1", percent(metrics.get("boundary_f1")), border=True, help="How exactly its outlines follow the true ones.")
         total = (report.get("seconds") or {}).get("total")

@@ -138,7 +138,7 @@ def stepper(active: str) -> None:
     if active == "Results" and project is not None:
         st.session_state["_seen_results"] = project.id
     done = _done(project)
-    with st.container(horizontal=True, gap="small", vertical_alignment="center", key="stepper"):
+    with st.container(horizontal=True, gap=None, vertical_alignment="center", key="stepper"):
         for number, title in enumerate(PATH, 1):
             there = place(title)
             mark = ":material/check_circle:" if done.get(title) and title != active else f":material/counter_{number}:"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 
-__all__ = ["plain", "quoted", "sentence"]
+__all__ = ["plain", "quoted", "sentence", "short_name"]
 
 _PUNCTUATION = re.compile(r"([\\`*_{}\[\]()#+\-.!|>~$:<&^=\"'])")
 _REPLACED_LATER = re.compile(r":(?=[\w+\-/]+:)|-(?=[->])|<(?=-)|[<>~](?==)")
@@ -32,6 +32,17 @@ def sentence(problem: str, remedy: str) -> str:
     """Return a fault and its cure as two plain sentences for a message box: the first in bold, capitalised."""
     said = problem[:1].upper() + problem[1:]
     return f"**{plain(said, 600)}.** {plain(remedy, 600)}"
+
+
+def short_name(path: str, most: int = 14) -> str:
+    """Return a file's name without its folders, as it fits under a small picture: a long one loses its middle, since files in a row differ at their ends.
+
+    >>> short_name("train/dress/4c1acd5c-80bc-4f85-adb4-404f553ca881.jpg"), short_name("cat/1.jpg")
+    ('4c1a…ca881.jpg', '1.jpg')
+    """
+    name = path.rpartition("/")[2]
+    head = most // 3
+    return name if len(name) <= most else f"{name[:head]}…{name[head + 1 - most :]}"
 
 
 def quoted(text: str) -> str:

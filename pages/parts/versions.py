@@ -14,7 +14,7 @@ from engine.data.versions import Version
 from pages.parts import state as ui
 from pages.parts.picture_wall import Tile, picture_wall
 from pages.parts.pictures import image_url, picture
-from pages.parts.text import plain
+from pages.parts.text import plain, short_name
 from pages.parts.wording import amount, moment
 
 __all__ = ["versions_part"]
@@ -115,7 +115,7 @@ def _show(project: Project, told: Difference) -> None:
     pages = -(-len(rows) // _PAGE)
     key = f"version-page-{project.id}-{kind}"
     number = min(int(st.session_state.get(key, 1)), pages)
-    tiles = [Tile(one.item_id, _words(kind, one), one.name) for one in rows[(number - 1) * _PAGE : number * _PAGE]]
+    tiles = [Tile(one.item_id, _words(kind, one), short_name(one.name, 20)) for one in rows[(number - 1) * _PAGE : number * _PAGE]]
     picked = picture_wall(tiles, key=f"version-wall-{project.id}", wide=True)
     if pages > 1:
         with st.container(horizontal_alignment="center"):
@@ -134,7 +134,7 @@ def _words(kind: str, one: Change) -> str:
 def _large(item_id: int, words: str) -> None:
     with ui.guard():
         item = items.get_item(item_id)
-        picture(image_url(item.id, 768, item.sha256), alt=item.name, height_px=380, fit="contain")
+        picture(image_url(item.id, 768, item.sha256), (item.width, item.height), alt=item.name, height_px=380)
         st.caption(plain(f"{words} · {item.name}"))
 
 

@@ -29,6 +29,8 @@ def test_a_box_is_drawn_named_resized_moved_and_undone(page: Page, studio: Studi
     assert (mark.label, mark.by) == ("cat", "person")
     assert mark.geometry is not None
     assert near(mark.geometry["box"], [100, 80, 300, 240])
+    expect(page.get_by_text("1 of 3 pictures labelled")).to_be_visible()  # the page counts the first mark at once
+    expect(page.get_by_role("combobox", name="Show")).to_have_value("To label (2)")
     board.press("2")
     board.drag((300, 240), (330, 260))  # by its corner
     board.saved()

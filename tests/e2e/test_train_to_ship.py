@@ -100,7 +100,7 @@ def test_a_run_is_started_watched_reloaded_paused_resumed_and_stopped(page: Page
     page.keyboard.press("Tab")
     ready(page)
     _press(page, "Start training")
-    expect(page.get_by_role("heading", name="Balanced 1")).to_be_visible()
+    expect(page.get_by_role("heading", name="Balanced 1")).to_be_in_viewport()  # it was pressed far down
     expect(page).to_have_url(re.compile("run=run-"))
 
     _wait_for_points(page, 3)

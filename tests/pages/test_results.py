@@ -67,6 +67,8 @@ def test_a_cell_shows_how_many_pictures_it_has(trained: Trained) -> None:  # noq
 def test_a_click_on_the_matrix_names_its_cell() -> None:
     figure = confusion([[3, 1], [0, 4]], ["cat", "dog"])
     markers = figure.data[1]
+    written = {(trace.y[place], trace.x[place]): (trace.text[place], trace.textfont.color) for trace in figure.data[2:] for place in range(len(trace.x))}
+    assert written == {(0, 0): ("3", "white"), (0, 1): ("1", None), (1, 0): ("0", None), (1, 1): ("4", "white")}  # None: the theme's own
     point = {"customdata": markers.customdata[1]}
     assert clicked_cell({"selection": {"points": [point]}}) == (0, 1)
     assert clicked_cell({"selection": {"points": []}}) is None

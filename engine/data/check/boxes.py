@@ -35,7 +35,7 @@ def _fault(mark: Mark, width: int, height: int) -> str:
         return "its shape is damaged"
     x1, y1, x2, y2 = found
     if mark.kind != "point" and min(x2 - x1, y2 - y1) < _SMALLEST_PX:
-        return f"{max(0.0, x2 - x1):.1f} × {max(0.0, y2 - y1):.1f} pixels"
+        return f"{max(0.0, round(x2 - x1, 1)):g} × {max(0.0, round(y2 - y1, 1)):g} pixels"
     if x1 < -_OVER_PX or y1 < -_OVER_PX or x2 > width + _OVER_PX or y2 > height + _OVER_PX:
         return "reaches outside the picture"
     return ""

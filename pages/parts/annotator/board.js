@@ -60,14 +60,20 @@ function outboxOf(project) {
   return outboxes.get(project)
 }
 
+// What the page's counts depend on: whether anything of a person's is there, and how many suggestions are open.
+function standing(marks) {
+  const open = suggestionsIn(marks).length
+  return `${marks.length > open} ${open}`
+}
+
 // An edit of the picture on the board was saved, or could not be.
 function onOutbox(board, entry, saved) {
+  if (saved && standing(saved.marks) !== standing(saved.before)) {
+    board.setTriggerValue("done", `${entry.id}:${saved.revision}`) // the page counts anew: also for a picture that one has left meanwhile
+  }
   if (entry.id === board.item?.id) {
     if (saved) {
       board.item = { ...board.item, revision: saved.revision }
-      if (suggestionsIn(saved.marks).length !== suggestionsIn(board.base).length) {
-        board.setTriggerValue("done", `${entry.id}:${saved.revision}`) // the page counts what is left
-      }
       board.base = saved.marks
     }
     if (entry.conflict) {

@@ -77,9 +77,10 @@ async function send(outbox, entry) {
 function heard(outbox, entry, status, said, sent) {
   if (status === 200) {
     outbox.failures = 0
+    const before = entry.base
     Object.assign(entry, { revision: said.revision, base: sent.marks })
     outbox.acknowledged.set(entry.id, { revision: said.revision, marks: sent.marks, reviewed: sent.reviewed })
-    outbox.changed(entry, { revision: said.revision, marks: sent.marks })
+    outbox.changed(entry, { revision: said.revision, marks: sent.marks, before })
     if (entry.version === sent.version) {
       drop(outbox, entry)
       outbox.changed(entry)
@@ -115,10 +116,11 @@ function meet(outbox, entry, said) {
 // `marks` is what the person chose to keep; null takes the other side's as they are.
 function settle(outbox, entry, marks) {
   const theirs = entry.conflict
+  const before = entry.base
   Object.assign(entry, { conflict: null, revision: theirs.item.revision, base: theirs.marks })
   if (marks === null) {
     drop(outbox, entry)
-    outbox.changed(entry, { revision: theirs.item.revision, marks: theirs.marks })
+    outbox.changed(entry, { revision: theirs.item.revision, marks: theirs.marks, before })
   } else {
     Object.assign(entry, { marks, version: entry.version + 1 })
     keep(outbox, entry)

@@ -70,7 +70,8 @@ def test_every_setting_has_a_widget_that_shows_the_presets_value() -> None:
         recipe = recipe_from({}, preset=preset)
         for key, widget in shown.items():
             value = widget.value[0] if isinstance(widget.value, list) else widget.value  # type: ignore[attr-defined]
-            assert value == getattr(recipe, key), (preset, key)
+            left_to_graft = wanted[key].automatic and not getattr(recipe, key)
+            assert value == (None if left_to_graft else getattr(recipe, key)), (preset, key)
         assert app.session_state["got"] == {}
 
 
@@ -87,6 +88,21 @@ def test_a_change_is_kept_marked_and_taken_back(key: str, value: object) -> None
     back.click().run()
     assert app.session_state["got"] == {}
     assert "changed" not in _widgets(app)[key].label  # type: ignore[attr-defined]
+
+
+def test_what_is_left_to_graft_is_an_empty_field_that_says_so() -> None:
+    app = _form(expert=True)
+    batch = app.number_input(key="f-batch_size")
+    assert (batch.value, batch.placeholder) == (None, "Automatic")
+    batch.set_value(16).run()
+    assert app.session_state["got"] == {"batch_size": 16}
+    back = next(button for button in app.button if button.key == "f-batch_size-reset")
+    assert back.label == "Back to automatic"
+    app.number_input(key="f-batch_size").set_value(0).run()
+    assert app.session_state["got"] == {}
+    app.number_input(key="f-epochs").set_value(0).run()  # also where the goal has a figure
+    assert app.session_state["recipe"]["epochs"] == 0
+    assert app.number_input(key="f-epochs").value is None
 
 
 def test_what_equals_the_preset_is_no_change() -> None:

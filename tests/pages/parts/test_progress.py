@@ -70,6 +70,12 @@ def test_charts_mark_where_fine_tuning_began_and_skip_what_was_redone() -> None:
     assert loss.lines[0].ys[-1] == 7.5
 
 
+def test_a_resume_begins_fine_tuning_again_and_is_not_marked_again() -> None:
+    said = [Phase(name="finetune", title="F", step=5), Step(phase="finetune", step=6, steps=20, loss=1.0)]
+    history = _history(*START, *said, Started(pid=2, device="cpu", step=6), Phase(name="finetune", title="F", step=6))
+    assert charts_of(history)[0].marks == ((5, "fine-tuning"),)
+
+
 def test_what_the_dry_run_chose_is_said_in_words() -> None:
     history = _history(Plan(values={"batch_size": 32, "precision": "bf16", "layout": "channels_last", "threads": 2}), Usable(seconds=2.0, metrics={}))
     assert plan_words(history) == "batches of 32 pictures, bf16, channels last, 2 threads"

@@ -201,7 +201,7 @@ def box(label: str, *edges: float) -> Mark:
 @pytest.mark.parametrize(
     ("mark", "words"),
     [
-        (box("cell", 10, 10, 10.8, 40), "0.8 × 30.0 pixels"),
+        (box("cell", 10, 10, 10.8, 40), "0.8 × 30 pixels"),
         (box("cell", 40, 40, 130, 60), "reaches outside"),
         (box("cell", -20, 5, 30, 30), "reaches outside"),
         (Mark("cell", "box", {"box": [1, 2, float("nan"), 4]}), "damaged"),
