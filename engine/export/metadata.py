@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from engine.data.geometry import FILL
 
-__all__ = ["ABOUT_KEYS", "FITS", "About", "Preprocessing", "attach", "graft_version", "of_spec", "parse", "strip"]
+__all__ = ["ABOUT_KEYS", "FITS", "SORTING", "TAGGING", "WHOLE", "About", "Preprocessing", "attach", "graft_version", "of_spec", "parse", "strip"]
 
 ABOUT_KEYS = ("graft.labels", "graft.preprocessing", "graft.origin", "graft.task")
 SORTING = "image-classification"
 """The task of files that do not say theirs: the first that Graft wrote."""
+TAGGING = "multi-label-classification"
+WHOLE = (SORTING, TAGGING)
+"""Tasks whose models give one probability for each class of a whole picture."""
+
+THRESHOLDS = "graft.thresholds"
+"""Where a file that tags says from which probability on each class counts as shown."""
+HALF = 0.5
 
 INTERPOLATIONS = ("bilinear", "bicubic")
 FITS = ("crop", "whole")
@@ -48,12 +55,13 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class About:
-    """All of it together."""
+    """All of it together. `thresholds`, one a label, are those of a model that tags; others have none."""
 
     labels: tuple[str, ...]
     preprocessing: Preprocessing
     origin: dict[str, Any]
     task: str = SORTING
+    thresholds: tuple[float, ...] = ()
 
 
 def of_spec(spec: Any) -> tuple[tuple[str, ...], Preprocessing, str]:
@@ -75,11 +83,14 @@ def graft_version() -> str:
         return str(tomllib.loads(project.read_text())["project"]["version"]) if project.exists() else "unknown"
 
 
-def attach(proto: Any, described: tuple[tuple[str, ...], Preprocessing, str], origin: Mapping[str, Any]) -> None:
-    """Write labels, preprocessing, origin and task into an onnx.ModelProto's metadata, in place."""
+def attach(proto: Any, described: tuple[tuple[str, ...], Preprocessing, str], origin: Mapping[str, Any], thresholds: Sequence[float] | None = None) -> None:
+    """Write labels, preprocessing, origin, task and the thresholds of one that tags (a half where not given) into an onnx.ModelProto's metadata, in place."""
     labels, preprocessing, task = described
     told = {"graft_version": graft_version(), "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **origin}
-    for key, value in zip(ABOUT_KEYS, (list(labels), asdict(preprocessing), told, task), strict=True):
+    rows = dict(zip(ABOUT_KEYS, (list(labels), asdict(preprocessing), told, task), strict=True))
+    if task == TAGGING:
+        rows[THRESHOLDS] = list(thresholds or [HALF] * len(labels))
+    for key, value in rows.items():
         proto.metadata_props.add(key=key, value=json.dumps(value, ensure_ascii=False, allow_nan=False))
 
 
@@ -101,6 +112,7 @@ def parse(entries: Mapping[str, str]) -> About | None:
     try:
         labels, preprocessing, origin = (json.loads(entries[key]) for key in ABOUT_KEYS[:3])
         task = str(json.loads(entries.get(ABOUT_KEYS[3], json.dumps(SORTING))))
+        thresholds = tuple(map(float, json.loads(entries.get(THRESHOLDS, "[]"))))
         row = Preprocessing(
             image_size=int(preprocessing["image_size"]),
             crop_share=float(preprocessing["crop_share"]),
@@ -116,4 +128,5 @@ def parse(entries: Mapping[str, str]) -> About | None:
         return None
     whole = isinstance(labels, list) and labels and all(isinstance(label, str) for label in labels) and isinstance(origin, dict)
     sane = 1 <= row.image_size <= 4096 and 0.1 <= row.crop_share <= 1 and row.interpolation in INTERPOLATIONS and row.fit in FITS
-    return About(tuple(labels), row, origin, task) if whole and sane and max(row.input_hw) <= 4096 else None
+    decides = len(thresholds) == (len(labels) if whole and task == TAGGING else 0) and all(0 <= threshold <= 1 for threshold in thresholds)
+    return About(tuple(labels), row, origin, task, thresholds) if whole and sane and decides and max(row.input_hw) <= 4096 else None

@@ -33,6 +33,7 @@ class Classification:
         "ece": "Calibration error",
     }
     family: Literal["pooled", "dense"] = "pooled"
+    activation: Literal["softmax", "sigmoid", ""] = "softmax"
     fit: Literal["crop", "whole"] = "crop"
     blends: tuple[str, ...] = ("mixup", "cutmix")
 
@@ -40,7 +41,7 @@ class Classification:
         """Return the class indices of all pictures."""
         return np.array([item["label"] for item in manifest["items"]], np.int64)
 
-    def weights(self, targets: NDArray[np.int64], rows: NDArray[Any], classes: int) -> NDArray[np.float64]:
+    def weights(self, targets: NDArray[np.int64], rows: NDArray[Any], classes: int, by: Literal["loss", "sampling"] = "sampling") -> NDArray[np.float64]:
         """Weigh each picture by one over its class's size."""
         counts_K = np.bincount(targets[rows], minlength=classes)
         weights_N = 1.0 / counts_K[targets[rows]]

@@ -39,6 +39,7 @@ class Detection:
         "ar_100": "Recall",
     }
     family: Literal["pooled", "dense"] = "dense"
+    activation: Literal["softmax", "sigmoid", ""] = ""
     fit: Literal["crop", "whole"] = "whole"
     blends: tuple[str, ...] = ("mosaic",)
 
@@ -46,7 +47,7 @@ class Detection:
         """Return the marks of all pictures in their frames."""
         return Drawn(manifest, spec.input_hw)
 
-    def weights(self, targets: Drawn, rows: NDArray[Any], classes: int) -> NDArray[np.float64]:
+    def weights(self, targets: Drawn, rows: NDArray[Any], classes: int, by: Literal["loss", "sampling"] = "sampling") -> NDArray[np.float64]:
         """Weigh pictures by the rarest class they show."""
         return repeat_factors(targets.labels, rows, classes)
 
