@@ -149,7 +149,8 @@ def ready(page: Page) -> None:
     app = page.get_by_test_id("stApp")
     expect(app).to_have_attribute("data-test-connection-state", "CONNECTED")
     expect(app).to_have_attribute("data-test-script-state", "notRunning")
-    app.evaluate("""(app, needed) => new Promise(done => {
+    app.evaluate(
+        """(app, needed) => new Promise(done => {
       let idle = 0
       const look = () => {
         const {testConnectionState: wire, testScriptState: script} = app.dataset
@@ -157,7 +158,9 @@ def ready(page: Page) -> None:
         idle < needed ? requestAnimationFrame(look) : done()
       }
       look()
-    })""", _IDLE_FRAMES)
+    })""",
+        _IDLE_FRAMES,
+    )
     expect(page.get_by_test_id("stException")).to_have_count(0)
 
 
