@@ -13,6 +13,7 @@ __all__ = ["TASK_WORDS", "Fit", "fit", "kinds_of"]
 
 TASK_WORDS = {
     "image-classification": "sorts whole pictures into classes",
+    "multi-label-classification": "says of whole pictures which things they show, several or none",
     "object-detection": "finds things and draws boxes round them",
     "semantic-segmentation": "says of every pixel what it belongs to",
     "instance-segmentation": "finds things and draws their outlines",
