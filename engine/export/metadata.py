@@ -87,7 +87,7 @@ def attach(proto: Any, described: tuple[tuple[str, ...], Preprocessing, str], or
     """Write labels, preprocessing, origin, task and the thresholds of one that tags (a half where not given) into an onnx.ModelProto's metadata, in place."""
     labels, preprocessing, task = described
     told = {"graft_version": graft_version(), "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **origin}
-    rows = dict(zip(ABOUT_KEYS, (list(labels), asdict(preprocessing), told, task), strict=True))
+    rows: dict[str, Any] = dict(zip(ABOUT_KEYS, (list(labels), asdict(preprocessing), told, task), strict=True))
     if task == TAGGING:
         rows[THRESHOLDS] = list(thresholds or [HALF] * len(labels))
     for key, value in rows.items():

@@ -331,11 +331,11 @@ def _from_onnx(start: Start, recipe: Recipe, classes: tuple[str, ...]) -> tuple[
 def _from_run(start: Start, recipe: Recipe, classes: tuple[str, ...]) -> tuple[Network, ModelSpec, str]:
     """Take over the first share of a finished run's network; what lies deeper comes from the original backbone.
 
-    The head is taken over as well when the classes are the same and the whole network is.
+    The head is taken over as well when task and classes are the same and the whole network is.
     """
     assert start.run_id
     earlier, old = from_checkpoint(runs.find(start.run_id).path("best.safetensors"))
-    if old.task != recipe.task:
+    if old.task != recipe.task and not TASKS[old.task].family == TASKS[recipe.task].family == "pooled":
         raise StudioError(
             f"'{start.title}' learnt another kind of task ({TASKS[old.task].title.lower()})", "Start from a run of the same task, or from its backbone."
         )
@@ -351,7 +351,7 @@ def _from_run(start: Start, recipe: Recipe, classes: tuple[str, ...]) -> tuple[N
     kept = {name: tensor for name, tensor in earlier.backbone.state_dict().items() if name in taken}
     own = network.backbone.state_dict()
     network.backbone.load_state_dict({**own, **{name: tensor for name, tensor in kept.items() if own[name].shape == tensor.shape}})
-    if old.classes != classes or recipe.reuse_depth < 1:
+    if (old.task, old.classes) != (recipe.task, classes) or recipe.reuse_depth < 1:
         return network, spec, "run"
     network.head.load_state_dict(earlier.head.state_dict())
     return network, spec, "run and head"

@@ -325,9 +325,13 @@ def _ready() -> tuple[Optimized, ...]:
     )
 
 
+_AKIN = {"multi-label-classification": "image-classification"}
+"""Tasks for which the finished models of another can be retrained: what those have learnt to see serves both."""
+
+
 def optimized(task: str = "image-classification") -> list[Optimized]:
-    """Return the ready models of a task, in the catalogue's order."""
-    return [entry for entry in _ready() if entry.task == task]
+    """Return the ready models that can be retrained for a task, in the catalogue's order."""
+    return [entry for entry in _ready() if entry.task in (task, _AKIN.get(task))]
 
 
 def resolve(start: str, task: str | None = None) -> Start:
