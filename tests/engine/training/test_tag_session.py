@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import safetensors.torch
+import timm
 import torch
 from sklearn.metrics import average_precision_score
 
@@ -19,6 +21,7 @@ from engine import runs, workspace
 from engine.data import projects
 from engine.evaluation import tag_report, tags
 from engine.events import Epoch, Event, Message, Phase, Step, Usable
+from engine.export import tensorrt
 from engine.export.folder import deploy_folder
 from engine.export.models import export_run
 from engine.export.predictor import Predictor
@@ -110,6 +113,10 @@ def test_it_learns_two_tags_of_real_photographs_and_ships_what_it_learnt(home, t
     assert said == [np.flatnonzero(row).tolist() for row in tags.decided(predictor.probabilities(pictures), predictor.thresholds)]
     assert {len(row) for row in said} == {0, 1, 2}
 
+    if importlib.util.find_spec("tensorrt_rtx"):  # there is no wheel for every platform
+        engine = tensorrt.build_engine(run.path("model.onnx"), tmp_path / "model.engine")
+        assert (engine["bytes"], engine["batches"]) == ((tmp_path / "model.engine").stat().st_size, list(tensorrt.BATCHES))
+
     with zipfile.ZipFile(deploy_folder(run, tmp_path / "out.zip")) as file:
         file.extractall(tmp_path)
     (folder,) = tmp_path.glob("graft-*")
@@ -121,3 +128,55 @@ def test_it_learns_two_tags_of_real_photographs_and_ships_what_it_learnt(home, t
     assert "| mean average precision |" in card
     assert f"| coin | {report['thresholds'][0]:.2f} |" in card
     assert "which of 2 things a picture shows: coin, flower" in (folder / "README.md").read_text()
+
+
+def as_run(version: dict[str, Any], **recipe: Any) -> runs.Run:
+    project = projects.create("Tags " + str(len(projects.list_projects())), version["task"])
+    return runs.create_run(project.id, recipe_from({**SMALL, "task": version["task"], **recipe}), version)
+
+
+def own_onnx(folder: Path) -> Path:
+    """Write a small classifier as somebody else's ONNX file."""
+    torch.manual_seed(0)
+    network, path = timm.create_model("resnet10t", num_classes=5).eval(), folder / "own.onnx"
+    torch.onnx.export(network, (torch.zeros(1, 3, 64, 64),), path, dynamo=False, opset_version=17)
+    return path
+
+
+def sorted_version(version: dict[str, Any]) -> dict[str, Any]:
+    """Return the same pictures as sorting sees them: with a flower, or without."""
+    entries = [{**{key: value for key, value in item.items() if key != "labels"}, "label": int(1 in item["labels"])} for item in version["items"]]
+    return {**version, "task": "image-classification", "items": entries}
+
+
+@pytest.mark.parametrize("door", ["general", "optimized", "onnx", "run of its own", "run that sorts"])
+def test_every_door_leads_to_tagging(home, trained, tmp_path, door):
+    version = manifest(home / "pictures")
+    start = {"general": "cosine/mobilenetv3_small_050", "optimized": "ready/imagenet_lite0", "onnx": str(own_onnx(tmp_path))}.get(door)
+    if start is None:
+        before = version if door == "run of its own" else sorted_version(version)
+        earlier = as_run(before)
+        trained(before, folder=earlier.folder, epochs=1, task=before["task"])
+        start = f"run:{earlier.id}"
+    run = as_run(version, start=start)
+    outcome, events, _ = trained(version, folder=run.folder, start=start, epochs=1)
+    assert outcome.kind == "finished"
+    assert any("so the last layers are new" in note.text for note in of(Message, events)) == (door == "run that sorts")
+    parity = export_run(run)
+    assert (parity["passed"], parity["exporter"]) == (True, "graph" if door == "onnx" else "torchscript")
+    found = Predictor(run.path("model.onnx"))
+    sums = found.probabilities([found.open(Path(item["path"])) for item in version["items"]]).sum(1)
+    assert sums.std() > 1e-3  # sigmoids: they sum to anything
+
+
+def test_the_finished_classifiers_are_offered_for_tagging_too():
+    assert catalogue.optimized(TASK) == catalogue.optimized("image-classification") != []
+
+
+def test_an_estimate_foretells_a_tagging_run(home):
+    recipe = recipe_from({"task": TASK, **SMALL, "epochs": 3, "precision": "auto"})
+    told = session.estimate(
+        recipe=recipe, manifest=manifest(home / "pictures"), start=catalogue.resolve(recipe.start, TASK), emit=lambda event: None, wish=lambda: None
+    )
+    assert told["seconds"] > 0
+    assert told["steps"] == 3 * (32 // told["batch_size"])
