@@ -67,3 +67,29 @@ def test_a_box_is_added_to_what_is_there(home: Path, tmp_path: Path, capsys: pyt
     assert code == 2
     assert "no inside" in error
     assert graft(capsys, "--project", "Boxes", "p0.jpg", "--clear")[1]["labels"] == 0
+
+
+def test_a_picture_is_tagged_with_several_classes_or_none(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    project = projects.create("Tags", marks.TAGGING)
+    importing.import_path(project.id, flat(tmp_path / "flat", 2))
+    item = items.find_item(project.id, "p0.jpg")
+    code, said, _ = graft(capsys, "--project", "Tags", "p0.jpg", "dog", "cat")
+    assert (code, said["labels"], items.get_item(item.id).labels) == (0, ["cat", "dog"], ("cat", "dog"))
+    assert graft(capsys, "--project", "Tags", "p0.jpg", "bird")[1]["labels"] == ["bird"], "what is said takes the place of what was said"
+    code, said, _ = graft(capsys, "--project", "Tags", "p0.jpg", "--none")
+    assert (code, said["labels"], said["reviewed"]) == (0, [], True)
+    assert items.count_items(project.id, unlabelled=True) == 1
+    assert graft(capsys, "--project", "Tags", "p0.jpg", "--clear")[1]["reviewed"] is False
+    for words in (["p0.jpg"], ["p0.jpg", "cat", "--none"], ["p0.jpg", "--none", "--clear"]):
+        code, _, error = graft(capsys, "--project", "Tags", *words)
+        assert (code, "either classes, --none or --clear" in error) == (2, True)
+    assert "takes no --none" in _of_another_kind(capsys, "p0.jpg", "--none")
+    assert "one class at a time, not 2" in _of_another_kind(capsys, "p0.jpg", "cat", "dog")
+
+
+def _of_another_kind(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    other = next((one for one in projects.list_projects() if one.name == "Other"), None) or projects.create("Other")
+    importing.import_path(other.id, items.list_items(projects.find("Tags").id)[0].path.parent)
+    code, _, error = graft(capsys, "--project", "Other", *words)
+    assert code == 2
+    return error
