@@ -14,7 +14,7 @@ from sklearn.datasets import load_sample_image
 
 from tests.composed import coins, grounds
 
-__all__ = ["CLASSES", "manifest"]
+__all__ = ["CLASSES", "manifest", "table"]
 
 CLASSES = ("coin", "flower")
 _SPLITS = {"t": "train", "v": "val", "e": "test"}
@@ -57,3 +57,11 @@ def manifest(folder: Path, count: int = 48, splits: str = "tttvte", size: int = 
         row = {"id": place + 1, "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "path": str(path), "name": path.name}
         items.append({**row, "labels": labels, "split": _SPLITS[splits[place % len(splits)]]})
     return {"id": "7a" * 32, "task": "multi-label-classification", "classes": list(CLASSES), "items": items}
+
+
+def table(folder: Path, count: int = 48) -> Path:
+    """Make such pictures with a table of ones and zeros, a column a class, as people bring them; return the folder."""
+    version = manifest(folder, count)
+    rows = [",".join([item["name"], *(str(int(place in item["labels"])) for place in range(len(CLASSES)))]) for item in version["items"]]
+    (folder / "labels.csv").write_text("\n".join([",".join(["path", *CLASSES]), *rows]) + "\n")
+    return folder
