@@ -111,12 +111,15 @@ def make_report(
 
 
 def _interval(found: TagPredictions, certainty: float = 0.95) -> list[float] | None:
-    """Return where the mean average precision lies on new pictures of the same kind, by bootstrap; None with fewer than two pictures."""
+    """Return where the mean average precision lies on new pictures of the same kind, by bootstrap; None with fewer than two pictures.
+
+    None too where all draws give the same: a figure of 1 on a few easy pictures does not say that it stays so.
+    """
     if len(found) < 2:
         return None
     counts_DN = np.random.default_rng(0).multinomial(len(found), np.full(len(found), 1 / len(found)), _RESAMPLES)
     low, high = np.quantile(tags.resampled(found.targets, found.probabilities, counts_DN), [(1 - certainty) / 2, (1 + certainty) / 2])
-    return [float(low), float(high)]
+    return [float(low), float(high)] if high > low else None
 
 
 def mistakes(found: TagPredictions, thresholds_K: Floats) -> list[dict[str, Any]]:

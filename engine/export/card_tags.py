@@ -37,7 +37,7 @@ def model_card(title: str, about: About, report: Mapping[str, Any], version: Map
         figure_rows="\n".join(f"| {name.lower()} | {report['metrics'][key]:.3f} |" for key, name in titles.items()),
         interval_words=f"On new pictures of the same kind, expect a mean average precision from {interval[0]:.3f} to {interval[1]:.3f} (95% certain)."
         if interval
-        else "Too few pictures to say how it does on new ones.",
+        else "These pictures are too few or too easy to say how it does on new ones.",
         class_rows="\n".join(_class_row(row) for row in report["per_class"]),
         calibration_words=_calibration(report),
         nothing=sum(not item["labels"] for item in version["items"]),

@@ -47,11 +47,11 @@ def _headline(report: dict[str, Any]) -> None:
     metrics, interval, n = report["metrics"], report["interval"]["map"], report["n"]
     titles = TASKS[report["task"]].metric_titles
     right = round(metrics["exact_match"] * n)
-    expected = f" On new pictures of the same kind, expect **{share_range(*interval)}**." if interval else ""
+    expected = f"On new pictures of the same kind, expect **{share_range(*interval)}**." if interval else "These pictures are too few or too easy to say more."
     with st.container(border=True):
         st.markdown(f"## {percent(metrics['map'])} {titles['map'].lower()}")
         st.markdown(
-            f"That is how well it ranks pictures with a tag above those without; 100\u00a0% is perfect.{expected} "
+            f"That is how well it ranks pictures with a tag above those without; 100\u00a0% is perfect. {expected} "
             f"On **{right:,} of {n:,}** pictures every tag is right and none is missed.",
             help="Average precision: go through the pictures from the likeliest on; how pure is what was passed, on average, whenever one with the tag comes? "
             "The mean is over the tags. The range is a 95 % bootstrap interval.",

@@ -60,3 +60,8 @@ def test_predictions_come_back_as_they_were_written(tmp_path: Path):
         tag_report.read_predictions(path)
     with pytest.raises(StudioError, match="no answers"):
         tag_report.read_predictions(tmp_path / "none.npz")
+
+
+def test_a_perfect_figure_on_a_few_pictures_promises_nothing():
+    perfect = tag_report.make_report(MANIFEST, IDS, TARGETS, TARGETS * 0.8 + 0.1, "test")
+    assert (perfect["metrics"]["map"], perfect["interval"]["map"], perfect["mistakes"]) == (1.0, None, [])
