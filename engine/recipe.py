@@ -453,6 +453,8 @@ PRESETS: dict[str, Preset] = {
 
 
 _USUAL: dict[str, dict[str, dict[str, Any]]] = {
+    "multi-label-classification": {"": {"crop_min": 0.8}},  # what is cut off takes its tag with it
+} | {
     task: {
         "": {"start": start, "rotate_degrees": 0.0, "lr_backbone": 3e-4, "weight_decay": 0.05, "ema": 0.995, "epochs": 0, **more},
         "quick": {"ema": 0.0},

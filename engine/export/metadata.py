@@ -25,14 +25,15 @@ THRESHOLDS = "graft.thresholds"
 HALF = 0.5
 
 INTERPOLATIONS = ("bilinear", "bicubic")
-FITS = ("crop", "whole")
+FITS = ("crop", "stretch", "whole")
 
 
 @dataclass(frozen=True)
 class Preprocessing:
     """How a picture becomes the model's input, RGB 0..255.
 
-    fit 'crop': its central square, resized to image_size / crop_share, the centre of that. fit 'whole': the whole of it, resized to fit into
+    fit 'crop': its central square, resized to image_size / crop_share, the centre of that. fit 'stretch': all of it, resized to
+    image_size x image_size, whatever its shape. fit 'whole': the whole of it, resized to fit into
     height x width, in the upper left corner, the rest filled with grey `fill`. `mean` and `std` (of 1) are inside the network already; they
     are told for those who want to know.
     """
@@ -66,7 +67,7 @@ class About:
 
 def of_spec(spec: Any) -> tuple[tuple[str, ...], Preprocessing, str]:
     """Return labels, preprocessing and task of an `engine.models.build.ModelSpec`."""
-    shape = (str(spec.fit), *spec.input_hw) if spec.fit == "whole" else ()
+    shape = (str(spec.fit), *(spec.input_hw if spec.fit == "whole" else ()))
     row = Preprocessing(int(spec.image_size), float(spec.crop_share), str(spec.interpolation), tuple(spec.mean), tuple(spec.std), *shape)
     return tuple(spec.classes), row, str(spec.task)
 

@@ -325,13 +325,9 @@ def _ready() -> tuple[Optimized, ...]:
     )
 
 
-_AKIN = {"multi-label-classification": "image-classification"}
-"""Tasks for which the finished models of another can be retrained: what those have learnt to see serves both."""
-
-
 def optimized(task: str = "image-classification") -> list[Optimized]:
-    """Return the ready models that can be retrained for a task, in the catalogue's order."""
-    return [entry for entry in _ready() if entry.task in (task, _AKIN.get(task))]
+    """Return the ready models that can be retrained for a task, in the catalogue's order: what those that sort have learnt to see serves tagging too."""
+    return [entry for entry in _ready() if entry.task == task or (entry.task, task) == ("image-classification", "multi-label-classification")]
 
 
 def resolve(start: str, task: str | None = None) -> Start:

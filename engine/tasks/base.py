@@ -31,8 +31,9 @@ class Task(Protocol):
     """What kind of network it takes: a vector a picture under a small head, or maps of features under an architecture."""
     activation: Literal["softmax", "sigmoid", ""]
     """What makes the outputs of a pooled network probabilities: one answer of K, or K answers; '' where the network decodes its own."""
-    fit: Literal["crop", "whole"]
-    """How pictures are brought to the network: the centre of their central square, or whole, with a margin where the shapes differ."""
+    fit: Literal["crop", "stretch", "whole"]
+    """How pictures are brought to the network: the centre of their central square; all of it pressed into a square; or whole, with a margin where the shapes
+    differ."""
     blends: tuple[str, ...]
     """In which ways pictures of a batch and their targets may be joined: settings of the recipe."""
 

@@ -34,7 +34,7 @@ class Classification:
     }
     family: Literal["pooled", "dense"] = "pooled"
     activation: Literal["softmax", "sigmoid", ""] = "softmax"
-    fit: Literal["crop", "whole"] = "crop"
+    fit: Literal["crop", "stretch", "whole"] = "crop"
     blends: tuple[str, ...] = ("mixup", "cutmix")
 
     def targets(self, manifest: Mapping[str, Any], spec: Any = None) -> NDArray[np.int64]:

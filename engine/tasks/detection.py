@@ -40,7 +40,7 @@ class Detection:
     }
     family: Literal["pooled", "dense"] = "dense"
     activation: Literal["softmax", "sigmoid", ""] = ""
-    fit: Literal["crop", "whole"] = "whole"
+    fit: Literal["crop", "stretch", "whole"] = "whole"
     blends: tuple[str, ...] = ("mosaic",)
 
     def targets(self, manifest: Mapping[str, Any], spec: Any) -> Drawn:

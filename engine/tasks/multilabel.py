@@ -40,7 +40,8 @@ class MultiLabel:
     }
     family: Literal["pooled", "dense"] = "pooled"
     activation: Literal["softmax", "sigmoid", ""] = "sigmoid"
-    fit: Literal["crop", "whole"] = "crop"
+    fit: Literal["crop", "stretch", "whole"] = "stretch"
+    """What stands at the edge counts as well as what stands in the middle."""
     blends: tuple[str, ...] = ("mixup", "cutmix")
 
     def targets(self, manifest: Mapping[str, Any], spec: Any = None) -> NDArray[np.float32]:

@@ -36,7 +36,7 @@ class SemanticSegmentation:
     metric_titles: Mapping[str, str] = {"miou": "Mean overlap (IoU)", "dice": "Dice", "pixel_accuracy": "Pixels right"}
     family: Literal["pooled", "dense"] = "dense"
     activation: Literal["softmax", "sigmoid", ""] = ""
-    fit: Literal["crop", "whole"] = "whole"
+    fit: Literal["crop", "stretch", "whole"] = "whole"
     blends: tuple[str, ...] = ()
 
     def targets(self, manifest: Mapping[str, Any], spec: Any) -> Drawn:

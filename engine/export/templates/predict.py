@@ -42,11 +42,12 @@ class Model:
             return picture.convert("RGB")
 
     def prepare(self, picture: Image.Image) -> np.ndarray:
-        """Turn an RGB picture into float32 [3, size, size], 0..255: its central square, resized, and the centre of that."""
+        """Turn an RGB picture into float32 [3, size, size], 0..255: its central square (or all of it, for 'stretch'), resized, and the centre of that."""
         side, size = min(picture.size), self.preprocessing["image_size"]
-        left, top = (picture.width - side) // 2, (picture.height - side) // 2
+        across, down = picture.size if self.preprocessing.get("fit") == "stretch" else (side, side)
+        left, top = (picture.width - across) // 2, (picture.height - down) // 2
         interpolation = Image.Resampling[self.preprocessing["interpolation"].upper()]
-        square = picture.crop((left, top, left + side, top + side)).resize((self.short, self.short), interpolation)
+        square = picture.crop((left, top, left + across, top + down)).resize((self.short, self.short), interpolation)
         edge = (self.short - size) // 2
         return np.asarray(square, np.float32)[edge : edge + size, edge : edge + size].transpose(2, 0, 1)
 
