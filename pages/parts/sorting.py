@@ -94,8 +94,19 @@ def undo_last(project: Project) -> None:
     for item_id, (labels, reviewed), revision in kept.pop():
         try:
             if project.task == TAGGING:
-                items.set_labels(item_id, labels, revision, reviewed=reviewed)
+                saved = items.set_labels(item_id, labels, revision, reviewed=reviewed)
             else:
-                items.set_label(item_id, labels[0] if labels else None, revision)
+                saved = items.set_label(item_id, labels[0] if labels else None, revision)
+            _follow(kept, item_id, revision, saved.revision)
         except StudioError as error:
             add_fault(project, error)
+
+
+def _follow(kept: list[list[Done]], item_id: int, undone: int, now: int) -> None:
+    """Let the decision before the one that was `undone` be taken back next: it is what the picture says again, under the revision it has `now`."""
+    for decision in reversed(kept):
+        for place, (one, before, revision) in enumerate(decision):
+            if one == item_id:
+                if revision == undone - 1:
+                    decision[place] = (one, before, now)
+                return

@@ -81,7 +81,7 @@ def _bulk(project: Project, summary: Summary, result: dict[str, Any]) -> None:
     count = kept.count(project.id, above=score)
     of_each = ", ".join(f"{plain(name, 40)} {number:,}" for name, number in found.items())
     things = "picture" if several else "suggestion"
-    sure = f"{amount(count, things)} {'is' if count == 1 else 'are'} that sure{' of every class' if several else ''}"
+    sure = f"It is that sure of every class in {amount(count, things)}" if several else f"{amount(count, things)} {'is' if count == 1 else 'are'} that sure"
     st.markdown(f"{_how_right(score, result, several)} {sure}{f': {of_each}' if found else ''}.")
     with st.container(horizontal=True, vertical_alignment="center"):
         words = f"Agree for {amount(count, 'picture')}" if several else f"Agree to {amount(count, 'suggestion')}"

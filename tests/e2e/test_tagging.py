@@ -130,3 +130,66 @@ def test_a_model_suggests_tags(page: Page, studio: Studio, tmp_path: Path) -> No
     assert right >= 0.9 * count
     page.locator(".st-key-undo").get_by_role("button").click()
     expect(page.get_by_text("42 of 64 pictures are tagged")).to_be_visible()
+
+
+def test_tags_are_counted_shown_and_corrected_on_the_data_page(page: Page, studio: Studio, tmp_path: Path) -> None:
+    project = make(studio, tmp_path / "in", "Tags to look at", 14, tagged=12)
+    page.goto(f"/data?project={project}")
+    ready(page)
+    expect(page.get_by_text("Pictures of each class")).to_be_visible()
+    wall = page.locator(".wall .tile")
+    expect(wall).to_have_count(14)  # a picture with two classes is there once
+    page.locator(".wall").scroll_into_view_if_needed()
+    screenshots(page, "data-tags")
+    page.set_viewport_size({"width": 1280, "height": 800})
+    page.get_by_role("combobox", name="Class", exact=False).first.click()
+    page.get_by_role("option", name="None of these").click()
+    ready(page)
+    expect(wall).to_have_count(3)
+    wall.first.click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_text("What it shows")).to_be_visible()
+    dialog.get_by_role("combobox").click()
+    page.get_by_role("option", name="square").click()
+    page.keyboard.press("Escape") if page.get_by_role("listbox").count() else None
+    ready(page)
+    screenshots(page, "data-tags-one")
+    page.set_viewport_size({"width": 1280, "height": 800})
+    dialog.get_by_role("button", name="Save").click()
+    expect(wall).to_have_count(2)
+    assert sorted(name for name, item in kept(studio, project).items() if item.labels == ("square",)) == ["000.png", "002.png", "006.png", "010.png"]
+
+
+def test_a_check_names_tags_that_are_likely_wrong(page: Page, studio: Studio, tmp_path: Path) -> None:
+    project = make(studio, tmp_path / "in", "Tags to check", 60, tagged=60)
+    with workspace_of(studio):
+        wrong = next(item for item in items.list_items(project, limit=100) if item.name == "021.png")  # it shows a circle alone
+        items.set_labels(wrong.id, ["circle", "square"], wrong.revision)
+    done = studio.engine("check", "--project", "Tags to check")
+    assert done.returncode in (0, 1), done.stderr
+    page.goto(f"/check?project={project}")
+    ready(page)
+    page.get_by_text("Labels that look right:").click()
+    card = page.get_by_text("does not seem to show square").first
+    expect(card).to_be_visible()
+    card.scroll_into_view_if_needed()
+    screenshots(page, "check-tags")
+    page.set_viewport_size({"width": 1280, "height": 800})
+    page.get_by_role("button", name="Change to circle", exact=True).click()
+    ready(page)
+    assert kept(studio, project)["021.png"].labels == ("circle",)
+
+
+def test_a_project_for_tagging_is_made_in_the_browser(page: Page, studio: Studio) -> None:
+    page.goto("/projects")
+    ready(page)
+    page.get_by_role("button", name="New project").first.click()
+    page.get_by_role("dialog").get_by_label("Name").fill("Made for tags")
+    page.get_by_text("Tag pictures").click()
+    ready(page)
+    screenshots(page, "projects-new-tags")
+    page.set_viewport_size({"width": 1280, "height": 800})
+    page.get_by_role("dialog").get_by_role("button", name="Create").click()
+    page.wait_for_url("**/start**")
+    with workspace_of(studio):
+        assert projects.find("Made for tags").task == TAGGING
