@@ -114,7 +114,9 @@ def _merged(rows: Iterable[Row[Any]], found: dict[int, Item]) -> dict[int, Item]
     return found
 
 
-def _filtered(query: Select[Any], project_id: str, label: str | None, split: str | None, unlabelled: bool, excluded: bool) -> Select[Any]:
+def _filtered(
+    query: Select[Any], project_id: str, label: str | None, split: str | None, unlabelled: bool, excluded: bool, nothing: bool = False
+) -> Select[Any]:
     items, labels = store.items, store.marks
     query = query.where(items.c.project_id == project_id, items.c.excluded.is_(excluded))
     if split is not None:
@@ -122,8 +124,8 @@ def _filtered(query: Select[Any], project_id: str, label: str | None, split: str
     if label is not None:
         one = select(store.classes.c.id).where(store.classes.c.project_id == project_id, store.classes.c.name == label).scalar_subquery()
         query = query.where(items.c.id.in_(select(labels.c.item_id).where(labels.c.class_id == one, labels.c.by != "model")))
-    elif unlabelled:
-        query = query.where(~exists().where(labels.c.item_id == items.c.id, labels.c.by != "model"), items.c.reviewed.is_(False))
+    elif unlabelled or nothing:
+        query = query.where(~exists().where(labels.c.item_id == items.c.id, labels.c.by != "model"), items.c.reviewed.is_(nothing))
     return query
 
 
@@ -133,30 +135,33 @@ def list_items(
     label: str | None = None,
     split: str | None = None,
     unlabelled: bool = False,
+    nothing: bool = False,
     excluded: bool = False,
     offset: int = 0,
     limit: int = 60,
     order: Order = "id",
 ) -> list[Item]:
-    """Return one page of a project's pictures: those of one class, of one split, without a class, or set aside."""
+    """Return one page of a project's pictures: those of one class, of one split, without a class, known to show nothing, or set aside."""
     by = {"id": (store.items.c.id,), "newest": (store.items.c.id.desc(),), "name": (store.items.c.name, store.items.c.id)}[order]
-    chosen = _filtered(select(store.items.c.id), project_id, label, split, unlabelled, excluded).order_by(*by).offset(offset).limit(limit)
+    chosen = _filtered(select(store.items.c.id), project_id, label, split, unlabelled, excluded, nothing).order_by(*by).offset(offset).limit(limit)
     with store.session() as connection:
         ids = list(connection.scalars(chosen))
         return _by_id(connection, ids)
 
 
-def list_ids(project_id: str, *, label: str | None = None, unlabelled: bool = False, limit: int = 5000) -> list[int]:
+def list_ids(project_id: str, *, label: str | None = None, unlabelled: bool = False, nothing: bool = False, limit: int = 5000) -> list[int]:
     """Return the ids of the pictures that `list_items` would give first: enough to go through them one by one."""
     with store.session() as connection:
-        query = _filtered(select(store.items.c.id), project_id, label, None, unlabelled, False)
+        query = _filtered(select(store.items.c.id), project_id, label, None, unlabelled, False, nothing)
         return list(connection.scalars(query.order_by(store.items.c.id).limit(limit)))
 
 
-def count_items(project_id: str, *, label: str | None = None, split: str | None = None, unlabelled: bool = False, excluded: bool = False) -> int:
+def count_items(
+    project_id: str, *, label: str | None = None, split: str | None = None, unlabelled: bool = False, nothing: bool = False, excluded: bool = False
+) -> int:
     """Count the pictures that `list_items` would give in all."""
     with store.session() as connection:
-        query = _filtered(select(func.count()).select_from(store.items), project_id, label, split, unlabelled, excluded)
+        query = _filtered(select(func.count()).select_from(store.items), project_id, label, split, unlabelled, excluded, nothing)
         return int(connection.scalar(query) or 0)
 
 
