@@ -38,14 +38,14 @@ def _laid(picture: np.ndarray, pixels: np.ndarray, inside: np.ndarray, side: int
     picture[y : y + side, x : x + side][covers] = colours[covers]
 
 
-def manifest(folder: Path, count: int = 48, splits: str = "tttvte", size: int = 96, seed: int = 0) -> dict[str, Any]:
+def manifest(folder: Path, count: int = 48, splits: str = "tttvte", size: tuple[int, int] = (128, 96), seed: int = 0) -> dict[str, Any]:
     """Return a version of `count` pictures; a quarter of them show both, a quarter neither."""
     rng, items = np.random.default_rng(seed), []
     folder.mkdir(parents=True, exist_ok=True)
     for place in range(count):
         ground = grounds()[rng.integers(3)]
-        top, left = rng.integers(0, 512 - size, 2)
-        picture = np.repeat(ground[top : top + size, left : left + size, None], 3, 2).copy()
+        left, top = rng.integers(0, 512 - size[0]), rng.integers(0, 512 - size[1])
+        picture = np.repeat(ground[top : top + size[1], left : left + size[0], None], 3, 2).copy()
         labels = [index for index in (0, 1) if rng.random() < 0.5]
         if 0 in labels:
             pixels, inside = coins()[rng.integers(len(coins()))]

@@ -21,7 +21,7 @@ from engine.evaluation import tags
 from engine.evaluation.metrics import Floats, Ints, calibration_error
 from engine.evaluation.tags import Bools
 
-__all__ = ["KINDS", "Kind", "TagPredictions", "make_report", "mistakes", "of_class", "read_predictions", "write_predictions"]
+__all__ = ["KINDS", "Kind", "TagPredictions", "counts_of", "make_report", "mistakes", "of_class", "read_predictions", "write_predictions"]
 
 MOST_MISTAKES = 200
 _RESAMPLES = 200
@@ -138,6 +138,13 @@ def mistakes(found: TagPredictions, thresholds_K: Floats) -> list[dict[str, Any]
         }
         for i in wrong[np.argsort(-losses_N[wrong], kind="stable")]
     ]
+
+
+def counts_of(found: TagPredictions, thresholds_K: Floats) -> dict[Kind, Ints]:
+    """Return in how many pictures each class [K] was missed, said wrongly, or said rightly."""
+    said_NK = tags.decided(found.probabilities, thresholds_K)
+    missed, false, right = found.targets & ~said_NK, ~found.targets & said_NK, found.targets & said_NK
+    return {"missed": missed.sum(0), "false": false.sum(0), "right": right.sum(0)}
 
 
 def of_class(found: TagPredictions, index: int, kind: Kind, threshold: float) -> list[tuple[int, float]]:

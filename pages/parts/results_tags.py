@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
-from engine.evaluation.tag_report import KINDS, Kind, TagPredictions, of_class, read_predictions
+from engine.evaluation.tag_report import KINDS, Kind, TagPredictions, counts_of, of_class, read_predictions
 from engine.runs import Run
 from engine.tasks import TASKS
 from pages.parts import charts
@@ -120,8 +121,8 @@ def _classes(report: dict[str, Any]) -> None:
 def _pictures(run: Run, report: dict[str, Any]) -> None:
     found = _predictions(str(run.folder), run.path("predictions.npz").stat().st_mtime_ns, run)
     rows = report["per_class"]
-    listed = {place: {kind: of_class(found, place, kind, row["threshold"]) for kind in KINDS} for place, row in enumerate(rows)}
-    worst = max(listed, key=lambda place: len(listed[place]["missed"]) + len(listed[place]["false"]))
+    counts = counts_of(found, np.array(report["thresholds"]))
+    worst = int((counts["missed"] + counts["false"]).argmax())
     left, right = st.columns([1, 2])
     slots = (f"tag-{run.id}", f"kind-{run.id}")
     for slot, first in zip(slots, (worst, "missed"), strict=True):
@@ -129,11 +130,11 @@ def _pictures(run: Run, report: dict[str, Any]) -> None:
     place = left.selectbox("Tag", range(len(rows)), format_func=lambda one: rows[one]["name"], key=slots[0])
 
     def title(kind: Kind) -> str:
-        return f"{KIND_WORDS[kind][0]} ({len(listed[place][kind]):,})"
+        return f"{KIND_WORDS[kind][0]} ({counts[kind][place]:,})"
 
     kind = right.segmented_control("What became of it", KINDS, required=True, format_func=title, key=slots[1]) or "missed"
     st.session_state[f"_{slots[0]}"], st.session_state[f"_{slots[1]}"] = place, kind
-    name, pictures = rows[place]["name"], listed[place][kind]
+    name, pictures = rows[place]["name"], of_class(found, place, kind, rows[place]["threshold"])
     words = KIND_WORDS[kind][1].format(plain(name))
     if not pictures:
         st.caption(f"There are no pictures {words}.")

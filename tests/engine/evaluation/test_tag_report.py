@@ -45,6 +45,8 @@ def test_the_pictures_of_a_class_are_found_by_what_became_of_it():
     found = tag_report.TagPredictions(IDS, TARGETS, SURE)
     listed = {kind: [item for item, _ in tag_report.of_class(found, 1, kind, 0.5)] for kind in tag_report.KINDS}
     assert listed == {"missed": [12], "false": [13], "right": [14]}
+    counts = tag_report.counts_of(found, np.array([0.5, 0.5]))
+    assert {kind: row.tolist() for kind, row in counts.items()} == {"missed": [0, 1], "false": [0, 1], "right": [2, 1]}
     assert [item for item, _ in tag_report.of_class(found, 0, "right", 0.5)] == [11, 12]
 
 
