@@ -23,8 +23,8 @@ __all__ = ["Comparison", "Pair", "Row", "compare"]
 
 MOST_DISAGREEMENTS = 500
 DRAWS = (200, 1000)
-"""Fewest and most draws of a bootstrap; between them as many as take a few seconds: ANSWERS answers drawn, one a picture and class."""
-ANSWERS = 100_000_000
+"""Fewest and most draws of a bootstrap; between them as many as DRAWN pictures make: 80 MB."""
+DRAWN = 20_000_000
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def _draws(tested: list[Judged], common: list[str]) -> np.ndarray | None:
     """
     if tested[0].figure is None or not common:
         return None
-    draws = min(DRAWS[1], max(DRAWS[0], ANSWERS // (len(common) * len(tested[0].report["classes"]))))
+    draws = min(DRAWS[1], max(DRAWS[0], DRAWN // len(common)))
     counts_DN = np.random.default_rng(0).multinomial(len(common), np.full(len(common), 1 / len(common)), draws)
     counts_DN = np.concatenate([np.ones((1, len(common)), np.int64), counts_DN])
     return np.stack([entry.figure(common, counts_DN) for entry in tested if entry.figure is not None], 1)

@@ -37,8 +37,6 @@ HALF = 0.5
 """The threshold of a class of which too little is known to choose a better one."""
 
 _SMALLEST = float(np.finfo(np.float32).tiny)
-_AT_ONCE = 2_000_000
-"""Numbers that one class's draws may take at a time: 16 MB."""
 
 
 @dataclass(frozen=True)
@@ -64,27 +62,28 @@ def average_precisions(targets_NK: Bools, probabilities_NK: Floats, counts_DN: N
     >>> average_precisions(np.array([[1], [0], [1]], bool), np.array([[0.9], [0.8], [0.7]])).round(3).tolist()
     [0.833]
     """
-    draws_DN = np.ones((1, len(targets_NK))) if counts_DN is None else counts_DN
-    size = max(1, _AT_ONCE // max(1, len(targets_NK)))
-    parts = [draws_DN[first : first + size] for first in range(0, len(draws_DN), size)]
+    counts_ND = np.ones((len(targets_NK), 1), np.float32) if counts_DN is None else np.ascontiguousarray(counts_DN.T, np.float32)
     columns = zip(np.asarray(targets_NK, bool).T, probabilities_NK.T, strict=True)
-    found_KD = [np.concatenate([_of_one(targets_N, scores_N, part_DN) for part_DN in parts]) for targets_N, scores_N in columns]
-    found_DK = np.stack(found_KD, 1) if found_KD else np.zeros((len(draws_DN), 0))
+    found_KD = [_of_one(targets_N, scores_N, counts_ND) for targets_N, scores_N in columns]
+    found_DK = np.stack(found_KD, 1) if found_KD else np.zeros((counts_ND.shape[1], 0))
     return found_DK[0] if counts_DN is None else found_DK
 
 
-def _of_one(targets_N: Bools, scores_N: Floats, counts_DN: NDArray[Any]) -> Floats:
-    """Return the average precision [D] of one class."""
-    if not len(targets_N):
-        return np.full(len(counts_DN), np.nan)
+def _of_one(targets_N: Bools, scores_N: Floats, counts_ND: Floats) -> Floats:
+    """Return the average precision [D] of one class. Sums are taken only where a picture shows it: E places, G of them with different scores."""
     order = np.argsort(-scores_N, kind="stable")
-    ranked_N, counted_DN = scores_N[order], counts_DN[:, order].astype(np.float64)
-    ends = np.flatnonzero(np.append(ranked_N[1:] != ranked_N[:-1], True))
-    right_DE, all_DE = np.cumsum(counted_DN * targets_N[order], 1)[:, ends], np.cumsum(counted_DN, 1)[:, ends]
-    precision_DE = np.divide(right_DE, all_DE, out=np.zeros_like(right_DE), where=all_DE > 0)
-    total_D = right_DE[:, -1]
-    gained_D = (np.diff(right_DE, axis=1, prepend=0.0) * precision_DE).sum(1)
-    return np.divide(gained_D, total_D, out=np.full(len(total_D), np.nan), where=total_D > 0)
+    order = order[: 1 + np.flatnonzero(scores_N[order] >= scores_N[targets_N].min())[-1]] if targets_N.any() else order[:0]
+    if not len(order):
+        return np.full(counts_ND.shape[1], np.nan)
+    ranked_N, shown_E = scores_N[order], np.flatnonzero(targets_N[order])
+    firsts_G = np.flatnonzero(np.append(True, ranked_N[shown_E[1:]] != ranked_N[shown_E[:-1]]))
+    ends_G = np.searchsorted(-ranked_N, -ranked_N[shown_E[firsts_G]], side="right")  # one past the last that is as sure
+    all_GD = np.cumsum(np.add.reduceat(counts_ND[order], np.append(0, ends_G[:-1]), axis=0), 0, dtype=np.float64)
+    gained_GD = np.add.reduceat(counts_ND[order[shown_E]], firsts_G, axis=0).astype(np.float64)
+    right_GD = np.cumsum(gained_GD, 0)
+    precision_GD = np.divide(right_GD, all_GD, out=np.zeros_like(right_GD), where=all_GD > 0)
+    total_D = right_GD[-1]
+    return np.divide((gained_GD * precision_GD).sum(0), total_D, out=np.full(len(total_D), np.nan), where=total_D > 0)
 
 
 def mean_average_precision(targets_NK: Bools, probabilities_NK: Floats) -> float:
