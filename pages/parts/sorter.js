@@ -1,8 +1,9 @@
 // Sorting pictures into classes: click or use arrows and Space to select, then a number key or a class button.
 // Python saves and sends the pictures that are left; what is selected lives only here.
 //
-// Where a picture can have several classes (data.several), a number takes a class on or off and the pictures stay. Such an edit shows at once, and is
-// sent as the whole answer of each picture; while one message is under way the next edits wait, so that a fast hand never works on an old revision.
+// Where a picture can have several classes (data.several), a number takes a class on or off and the pictures stay. Such a step shows at once, and is
+// sent as the whole answer of each picture; while one message is under way the next steps wait, so that a fast hand never works on an old revision.
+// Steps stay apart in a message, since Undo takes back one at a time.
 
 const sorters = new WeakMap()
 
@@ -80,19 +81,24 @@ function agree(sorter) {
 
 const itemOf = (sorter, tile) => sorter.known.get(Number(tile.dataset.id))
 
-// What a picture shows as far as this hand has said: edits that are not answered yet count.
-const shown = (sorter, item) => sorter.wanted.get(item.id) ?? { labels: item.labels, none: item.none }
+const unanswered = sorter => [...(sorter.sent?.steps ?? []), ...sorter.queue]
+
+// What this hand has said of a picture, if that is not answered yet.
+const pending = (sorter, item) => unanswered(sorter).flat().findLast(edit => edit.id === item.id)
+
+const shown = (sorter, item) => pending(sorter, item) ?? { labels: item.labels, none: item.none }
 
 function answer(sorter, these, change) {
   if (!these.length) {
     return say(sorter, "Select a picture first.")
   }
-  these.forEach(tile => {
+  const step = these.map(tile => {
     const item = itemOf(sorter, tile)
-    const said = change({ ...item, ...shown(sorter, item) })
-    sorter.wanted.set(item.id, { labels: [...new Set(said.labels)].sort(), none: said.none })
-    drawChips(sorter, tile, item)
+    const { labels, none } = change({ ...item, ...shown(sorter, item) })
+    return { id: item.id, labels: [...new Set(labels)].sort(), none }
   })
+  sorter.queue.push(step)
+  these.forEach(tile => drawChips(sorter, tile, itemOf(sorter, tile)))
   send(sorter)
 }
 
@@ -110,26 +116,23 @@ function toggleNone(sorter) {
 const PATIENCE_MS = 15000 // a message that is not answered by then is sent again, as a part of the next
 
 function send(sorter) {
-  if (!sorter.wanted.size || (sorter.sent && Date.now() - sorter.sent.at < PATIENCE_MS)) {
+  if (!sorter.queue.length || (sorter.sent && Date.now() - sorter.sent.at < PATIENCE_MS)) {
     return
   }
-  const edits = [...sorter.wanted].map(([id, said]) => ({ id, revision: sorter.known.get(id).revision, ...said }))
-  sorter.sent = { token: Date.now(), at: Date.now(), said: new Map([...sorter.wanted].map(([id, said]) => [id, JSON.stringify(said)])) }
-  say(sorter, `Saving ${edits.length}…`)
-  sorter.setTriggerValue("tagged", { token: sorter.sent.token, items: edits })
+  sorter.sent = { token: Date.now(), at: Date.now(), steps: unanswered(sorter) }
+  sorter.queue = []
+  const ids = [...new Set(sorter.sent.steps.flat().map(edit => edit.id))]
+  say(sorter, `Saving ${ids.length}…`)
+  const revisions = ids.map(id => [id, sorter.known.get(id).revision])
+  sorter.setTriggerValue("tagged", { token: sorter.sent.token, steps: sorter.sent.steps, revisions })
 }
 
-// Python has saved a message, or refused some of it: forget what was sent, go on with what came meanwhile.
+// Python has saved a message, or refused some of it: go on with what came meanwhile, except for pictures that somebody else has changed.
 function heard(sorter) {
-  if (sorter.sent?.token !== sorter.data.answered) {
-    return
+  if (sorter.sent?.token === sorter.data.answered) {
+    sorter.sent = null
+    sorter.queue = sorter.queue.map(step => step.filter(edit => !sorter.data.refused.includes(edit.id))).filter(step => step.length)
   }
-  for (const [id, said] of sorter.sent.said) {
-    if (JSON.stringify(sorter.wanted.get(id)) === said || sorter.data.refused.includes(id)) {
-      sorter.wanted.delete(id)
-    }
-  }
-  sorter.sent = null
 }
 
 function undo(sorter) {
@@ -147,7 +150,7 @@ function chip(words, kind, title) {
 
 function drawChips(sorter, tile, item) {
   const { labels, none } = shown(sorter, item)
-  const open = sorter.wanted.has(item.id) ? [] : item.proposed
+  const open = pending(sorter, item) ? [] : item.proposed
   const proposed = open.map(({ label, sure }) => {
     const one = chip(`${label} ${sure}?`, "proposed", `Looks like ${label}. Click to agree.`)
     one.onclick = event => {
@@ -284,7 +287,7 @@ function drawClasses(sorter) {
 export default function ({ data, parentElement, setTriggerValue }) {
   const root = parentElement.querySelector(".sorter")
   const known = sorters.get(root)
-  const sorter = known ?? { root, wall: root.querySelector(".wall"), anchor: -1, classes: "", known: new Map(), wanted: new Map(), sent: null, undoing: false }
+  const sorter = known ?? { root, wall: root.querySelector(".wall"), anchor: -1, classes: "", known: new Map(), queue: [], sent: null, undoing: false }
   Object.assign(sorter, { data, setTriggerValue })
   sorters.set(root, sorter)
   data.items.forEach(item => sorter.known.set(item.id, item))
@@ -299,7 +302,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   root.onkeydown = event => onKey(sorter, event)
   say(sorter)
   if (!sorter.sent) {
-    setTimeout(() => (sorter.undoing && !sorter.wanted.size ? undo(sorter) : send(sorter)))
+    setTimeout(() => (sorter.undoing && !sorter.queue.length ? undo(sorter) : send(sorter)))
   }
   return () => sorters.delete(root)
 }

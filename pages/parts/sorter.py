@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import streamlit as st
@@ -41,13 +41,15 @@ class Tagged:
     """What the user did in this rerun where pictures can have several classes.
 
     Attributes:
-        edits: for each picture (id, revision seen, all its classes now, whether it is known to show none).
+        steps: what was said, one decision after the other: for each picture (id, all its classes now, whether it is known to show none).
+        revisions: picture -> the revision that its first step was made on.
         token: of the message, to be answered.
         undo: asked for the last decision to be taken back.
         more: asked for the next pictures.
     """
 
-    edits: tuple[tuple[int, int, tuple[str, ...], bool], ...] = ()
+    steps: tuple[tuple[tuple[int, tuple[str, ...], bool], ...], ...] = ()
+    revisions: Mapping[int, int] = field(default_factory=dict)
     token: int = 0
     undo: bool = False
     more: bool = False
@@ -72,8 +74,8 @@ def tagger(
     def tagged() -> None:
         said = st.session_state[key].tagged
         if said:
-            edits = tuple((int(one["id"]), int(one["revision"]), tuple(str(name) for name in one["labels"]), bool(one["none"])) for one in said["items"])
-            on_tagged(Tagged(edits, int(said["token"])))
+            steps = tuple(tuple((int(one["id"]), tuple(str(name) for name in one["labels"]), bool(one["none"])) for one in step) for step in said["steps"])
+            on_tagged(Tagged(steps, {int(one): int(revision) for one, revision in said["revisions"]}, int(said["token"])))
 
     def undo() -> None:
         if st.session_state[key].undo:

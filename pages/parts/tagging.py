@@ -55,17 +55,26 @@ def act(project: Project, said: Tagged) -> None:
         return undo_last(project)
     if said.more:
         return next_batch(project)
-    before = {item.id: (item.labels, item.reviewed) for item in items.get_items(one for one, *_ in said.edits)}
-    done: list[Done] = []
     refused: dict[int, StudioError] = {}
-    for item_id, revision, labels, none in said.edits:
-        try:
-            saved = items.set_labels(item_id, labels, revision, reviewed=bool(labels) or none)
-            done.append((item_id, before.get(item_id, BARE), saved.revision))
-        except StudioError as error:
-            refused[item_id] = error
-    keep_undo(project, done)
+    revisions = dict(said.revisions)
+    for step in said.steps:
+        keep_undo(project, _saved(step, revisions, refused))
     st.session_state[f"_answered-{project.id}"] = (said.token, tuple(refused))
     if refused:
         add_fault(project, summed(list(refused.values())))
     return None
+
+
+def _saved(step: Sequence[tuple[int, tuple[str, ...], bool]], revisions: dict[int, int], refused: dict[int, StudioError]) -> list[Done]:
+    """Save one decision and return what it did; `revisions` move on with it, and what is refused stays so for the decisions after it."""
+    before = {item.id: (item.labels, item.reviewed) for item in items.get_items(one for one, *_ in step)}
+    done: list[Done] = []
+    for item_id, labels, none in step:
+        if item_id in refused:
+            continue
+        try:
+            revisions[item_id] = items.set_labels(item_id, labels, revisions[item_id], reviewed=bool(labels) or none).revision
+            done.append((item_id, before.get(item_id, BARE), revisions[item_id]))
+        except StudioError as error:
+            refused[item_id] = error
+    return done

@@ -10,7 +10,7 @@ import pytest
 
 from engine import __main__ as shell
 from engine.data import importing, items, marks, projects
-from tests.pages.drawn import class_folders, flat
+from tests.pages.drawn import class_folders, flat, things, things_in
 
 
 def graft(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, Any, str]:
@@ -93,3 +93,17 @@ def _of_another_kind(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     code, _, error = graft(capsys, "--project", "Other", *words)
     assert code == 2
     return error
+
+
+def test_a_model_suggests_several_classes_from_the_shell(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    project = projects.create("Things", marks.TAGGING)
+    importing.import_path(project.id, things(tmp_path / "in", 60))
+    for number, item in enumerate(items.list_items(project.id, order="name", limit=40)):
+        items.set_labels(item.id, things_in(number), item.revision)
+    code = shell.main(["suggest", "--project", "Things", "--agree", "0.9", "--json"])
+    said = json.loads(capsys.readouterr().out)
+    assert (code, said["labelled"], said["classes"]) == (0, 40, ["circle", "square"])
+    assert said["agreed"] >= 8
+    assert projects.summary(project.id).labelled == 40 + said["agreed"]
+    right = [item.labels == things_in(int(item.name[:3])) for item in items.list_items(project.id, order="name", limit=60)[40:] if item.labels]
+    assert sum(right) >= 0.9 * len(right)

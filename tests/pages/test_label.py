@@ -203,12 +203,12 @@ def _taggings() -> None:
 
     project_id, said = st.session_state["case"]
     project = projects.get(project_id)
-    for edits, token, undo in said:
-        tagging.act(project, Tagged(tuple(edits), token, undo))
+    for steps, revisions, token, undo in said:
+        tagging.act(project, Tagged(tuple(steps), revisions, token, undo))
     st.session_state["faults"] = st.session_state.pop(f"_faults-{project.id}", [])
 
 
-def _said(project: projects.Project, *said: tuple[list[tuple[int, int, tuple[str, ...], bool]], int, bool]) -> AppTest:
+def _said(project: projects.Project, *said: tuple[list[list[tuple[int, tuple[str, ...], bool]]], dict[int, int], int, bool]) -> AppTest:
     app = AppTest.from_function(_taggings, default_timeout=30)
     app.session_state["case"] = (project.id, said)
     return app.run()
@@ -216,21 +216,21 @@ def _said(project: projects.Project, *said: tuple[list[tuple[int, int, tuple[str
 
 def test_tags_are_saved_and_undone_step_by_step(tags: projects.Project) -> None:
     one, other = items.list_items(tags.id)[:2]
-    first = [(one.id, one.revision, ("a", "b"), False), (other.id, other.revision, (), True)]
-    app = _said(tags, (first, 1, False), ([(one.id, one.revision + 1, (), False)], 2, False))
-    assert [(item.labels, item.reviewed) for item in items.get_items([one.id, other.id])] == [((), False), ((), True)]
-    app.session_state["case"] = (tags.id, [([], 0, True)])
-    app.run()
-    assert items.get_item(one.id).labels == ("a", "b")
-    app.run()
-    assert [(item.labels, item.reviewed) for item in items.get_items([one.id, other.id])] == [((), False), ((), False)]
-    assert not app.session_state["faults"]
+    steps = [[(one.id, ("a", "b"), False), (other.id, (), True)], [(one.id, (), False)], [(other.id, ("a",), False)]]
+    app = _said(tags, (steps, {one.id: one.revision, other.id: other.revision}, 1, False))
+    assert [(item.labels, item.reviewed) for item in items.get_items([one.id, other.id])] == [((), False), (("a",), True)]
+    app.session_state["case"] = (tags.id, [([], {}, 0, True)])
+    for after in ([((), False), ((), True)], [(("a", "b"), True), ((), True)], [((), False), ((), False)]):
+        app.run()
+        assert [(item.labels, item.reviewed) for item in items.get_items([one.id, other.id])] == after
+        assert not app.session_state["faults"]
 
 
 def test_tags_said_elsewhere_meanwhile_are_left_and_the_wall_hears_which(tags: projects.Project) -> None:
     one, other = items.list_items(tags.id)[:2]
     items.set_labels(one.id, ["theirs"], one.revision)
-    app = _said(tags, ([(one.id, one.revision, ("ours",), False), (other.id, other.revision, ("ours",), False)], 7, False))
+    steps = [[(one.id, ("ours",), False), (other.id, ("ours",), False)], [(one.id, ("ours", "more"), False)]]
+    app = _said(tags, (steps, {one.id: one.revision, other.id: other.revision}, 7, False))
     assert [item.labels for item in items.get_items([one.id, other.id])] == [("theirs",), ("ours",)]
     assert "changed elsewhere" in app.session_state["faults"][0].problem
     assert app.session_state[f"_answered-{tags.id}"] == (7, (one.id,))

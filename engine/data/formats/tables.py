@@ -28,9 +28,6 @@ MOST_TABLES = 8
 LOOKED_AT = 500
 """Rows from which it is told whether a table has a column of ones and zeros for each class."""
 
-MOST_DOUBTED = 0.1
-"""Share of the pictures that can have two labels by mistake; where more have, and at least five, a picture has a row for each class."""
-
 _PATH = (
     "path",
     "file",
@@ -315,7 +312,7 @@ def _tell_labels(files: Files, listing: _Listing, columns: _Columns) -> None:
     names = {cell: tags.parted(cell, mark) if quoted else (label_name(cell),) for cell in distinct}
     listing.labels = {picture: names[cell] if cell else () for picture, cell in listing.cells.items()}
     both = [picture for picture, cells in listing.others.items() if any(names[cell] != listing.labels[picture] for cell in cells)]
-    in_rows = asked or (not settled and len(both) >= max(5, MOST_DOUBTED * len(listing.cells)))
+    in_rows = asked or (not settled and tags.often(len(both), len(listing.cells)))
     if in_rows:
         for picture in both:
             listing.labels[picture] = tuple(dict.fromkeys([*listing.labels[picture], *(name for cell in listing.others[picture] for name in names[cell])]))

@@ -9,16 +9,21 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 
-from engine.data.formats.base import label_name
+from engine.data.formats.base import DataSet, label_name, one
+from engine.data.marks import TAGGING
 
-__all__ = ["PARTING", "joined", "parted", "parting", "recurs", "says_yes", "ticked"]
+__all__ = ["PARTING", "joined", "often", "parted", "parting", "recurs", "says_yes", "settle", "ticked"]
 
 PARTING = ("|", ";", ",")
 """What stands between names, the clearest first."""
 
 MOST_LETTERS = 100_000
 """Of a cell: more than any list of classes, and less than what a CSV reader refuses."""
+
+MOST_DOUBTED = 0.1
+"""Share of the pictures that can have two classes by mistake."""
 
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
 _YES = {"1", "1.0", "true", "yes"}
@@ -71,6 +76,32 @@ def recurs(cells: Collection[str], mark: str) -> bool:
         if len(names) > 1:
             several.update(names)
     return bool(several) and 2 * sum(in_cells[name] > 1 for name in several) >= len(several)
+
+
+def often(several: int, pictures: int) -> bool:
+    """Tell whether so many pictures have several classes that it can be no slip: a tenth, and at least five.
+
+    >>> often(4, 20), often(6, 60), often(6, 90)
+    (False, True, False)
+    """
+    return several >= max(5, MOST_DOUBTED * pictures)
+
+
+def settle(data: DataSet, task: str | None) -> None:
+    """Tell whether a data set is for tagging, from how many of its pictures have several classes; where it is not, the first class of each counts.
+
+    Args:
+        data: what was read, with all classes that whole pictures have.
+        task: what the labels are for, where that is settled.
+    """
+    several = [at for at, found in enumerate(data.pictures) if found.more]
+    whole = data.task == "image-classification"
+    if whole and (task == TAGGING or (task is None and often(len(several), sum(found.label is not None for found in data.pictures)))):
+        data.task = TAGGING
+    elif several:
+        data.problems.append(f"{one(len(several), 'picture has', 'pictures have')} several classes; the first counts")
+        for at in several:
+            data.pictures[at] = replace(data.pictures[at], more=())
 
 
 def says_yes(cell: str) -> bool | None:

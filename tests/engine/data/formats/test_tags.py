@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow
@@ -176,3 +178,27 @@ def test_classes_are_mapped_on_the_way_in(home: Path, tmp_path: Path) -> None:
     assert (report.task, projects.get(project.id).task, report.classes) == (TAGGING, TAGGING, {"cat": 2})
     assert [(item.labels, item.reviewed) for item in items.list_items(project.id)] == [(("cat",), True), ((), True), (("cat",), True)]
     assert "this project now says of whole pictures" in report.problems[0]
+
+
+def _label_studio(chosen: Told) -> str:
+    results = {one: [{"type": "choices", "value": {"choices": list(labels)}}] if labels else [] for one, labels in chosen.items()}
+    return json.dumps([{"data": {"image": f"{one}.png"}, "annotations": [{"result": result}]} for one, result in results.items()])
+
+
+def _cvat(chosen: Told) -> str:
+    rows = [f'<image name="{one}.png" width="40" height="30">{"".join(f"<tag label={name!r}/>" for name in labels)}</image>' for one, labels in chosen.items()]
+    return f"<annotations>{''.join(rows)}</annotations>"
+
+
+@pytest.mark.parametrize(("name", "write"), [("export.json", _label_studio), ("annotations.xml", _cvat)])
+def test_classes_of_other_tools(name: str, write: Callable[[Told], str]) -> None:
+    many: Told = {"1": ("a", "b"), "2": ("b", "c"), "3": ("a", "c"), "4": ("a", "b", "c"), "5": ("a", "b"), "6": ("c",), "7": ()}
+    task, listed, _, complete = told(write(many), name)
+    assert (task, listed) == (TAGGING, many)
+    assert complete == {"7"}, "it was looked at, and shows none"
+    task, listed, said, _ = told(write(many), name, SINGLE)
+    assert (task, listed["4"]) == (SINGLE, ("a",))
+    assert "5 pictures have several classes; the first counts" in said
+    few: Told = {"1": ("a", "b"), "2": ("b",), "3": ("a",)}
+    assert told(write(few), name)[:2] == (SINGLE, {"1": ("a",), "2": ("b",), "3": ("a",)})
+    assert told(write(few), name, TAGGING)[:2] == (TAGGING, few)
