@@ -14,14 +14,13 @@ from engine.evaluation import tag_report, tags
 from engine.evaluation.metrics import Floats
 from engine.evaluation.report import read_predictions
 from engine.evaluation.tags import Bools
+from engine.export.metadata import TAGGING
 from engine.runs import Run
 
 __all__ = ["Judged", "load", "support"]
 
 _LEADING = {"object-detection": "map", "instance-segmentation": "map", "semantic-segmentation": "miou"}
 """The figure that leads a task with drawn labels; sorting is led by its accuracy, tagging by its mean average precision."""
-
-TAGGING = "multi-label-classification"
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,13 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from engine.data.geometry import FILL
+from engine.recipe import WHOLE
 
 __all__ = ["ABOUT_KEYS", "FITS", "SORTING", "TAGGING", "WHOLE", "About", "Preprocessing", "attach", "graft_version", "of_spec", "parse", "strip"]
 
 ABOUT_KEYS = ("graft.labels", "graft.preprocessing", "graft.origin", "graft.task")
-SORTING = "image-classification"
-"""The task of files that do not say theirs: the first that Graft wrote."""
-TAGGING = "multi-label-classification"
-WHOLE = (SORTING, TAGGING)
-"""Tasks whose models give one probability for each class of a whole picture."""
+SORTING, TAGGING = WHOLE
+"""The tasks whose models give one probability for each class of a whole picture. Files that do not say their task sort: the first that Graft wrote."""
 
 THRESHOLDS = "graft.thresholds"
 """Where a file that tags says from which probability on each class counts as shown."""

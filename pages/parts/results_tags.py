@@ -48,7 +48,11 @@ def _headline(report: dict[str, Any]) -> None:
     metrics, interval, n = report["metrics"], report["interval"]["map"], report["n"]
     titles = TASKS[report["task"]].metric_titles
     right = round(metrics["exact_match"] * n)
-    expected = f"On new pictures of the same kind, expect **{share_range(*interval)}**." if interval else "These pictures are too few or too easy to say more."
+    expected = (
+        f"On new pictures of the same kind, expect **{share_range(*interval)}**."
+        if interval
+        else "These pictures are too few or too easy to tell what to expect on new ones."
+    )
     with st.container(border=True):
         st.markdown(f"## {percent(metrics['map'])} {titles['map'].lower()}")
         st.markdown(
