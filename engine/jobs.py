@@ -159,9 +159,12 @@ def export(job: Work) -> LastWord:
 
 def suggest(job: Work) -> LastWord:
     """Propose classes for a project's pictures without one."""
-    from engine.training import probe
+    from engine.data import marks, projects
+    from engine.training import probe, tag_probe
 
-    found = probe.suggest(job.request["project_id"], job.emit, job.should_stop)
+    project_id = job.request["project_id"]
+    several = projects.get(project_id).task == marks.TAGGING
+    found = (tag_probe if several else probe).suggest(project_id, job.emit, job.should_stop)
     return job.finished(found) if found else job.left()
 
 

@@ -24,6 +24,7 @@ from engine.data.check import boxes, copies, facts, learned, looks, pictures, st
 from engine.data.check.facts import Facts
 from engine.data.check.findings import Case, Finding, mark_key, subject_of
 from engine.data.check.looks import Look
+from engine.data.check.said import said_of
 from engine.errors import StudioError
 from engine.events import Phase
 from engine.work import LastWord, Work
@@ -126,7 +127,7 @@ def _learned(job: Work, known: Facts, looked: dict[int, Look]) -> tuple[list[Fin
     with threadpool_limits(1):  # such small sums gain nothing from threads, and spin for long beside a busy neighbour
         groups = copies.confirmed_groups(looked, saw.alike())
         found = copies.copies(known, groups)
-        found += [_labels(known, saw, groups)] if known.whole else [marked] if marked is not None else []
+        found += [(_tags if known.several else _labels)(known, saw, groups)] if known.whole else [marked] if marked is not None else []
         found += [_outliers(saw)]
         if job.should_stop():
             raise _Left
@@ -161,6 +162,24 @@ def _labels(known: Facts, saw: _Seen, groups: Sequence[Sequence[int]]) -> Findin
         one = saw.ids[rows[suspect.row]]
         words = f"{100 * suspect.confidence:.0f}\u00a0% sure"
         cases.append(Case(subject_of([one]), (one,), words, labels[suspect.row], suspect.suggested))
+    return Finding.of("labels", cases)
+
+
+def _tags(known: Facts, saw: _Seen, groups: Sequence[Sequence[int]]) -> Finding:
+    """Return pictures that likely show a class that nobody said, or do not show one that was said: one case a picture, with all that is likely wrong."""
+    rows = [row for row, one in enumerate(saw.ids) if known.said_of(one) is not None]
+    home = {one: group[0] for group in groups for one in group}
+    labels = [known.pictures[saw.ids[row]].labels for row in rows]
+    together_N = np.array([home.get(saw.ids[row], saw.ids[row]) for row in rows], np.int64)
+    by_row: dict[int, list[learned.TagSuspect]] = {}
+    for suspect in learned.tag_suspects(saw.parts_NC[rows], labels, together_N):
+        by_row.setdefault(suspect.row, []).append(suspect)
+    cases = []
+    for row, suspects in by_row.items():
+        one = saw.ids[rows[row]]
+        right = sorted(set(labels[row]) ^ {suspect.label for suspect in suspects})
+        words = ", ".join(f"{'seems to show' if each.shown else 'does not seem to show'} {each.label} ({100 * each.confidence:.0f}% sure)" for each in suspects)
+        cases.append(Case(subject_of([one]), (one,), words, known.said_of(one), said_of(right, True, several=True)))
     return Finding.of("labels", cases)
 
 

@@ -43,7 +43,8 @@ def setting(
     return Field(default, title=title, description=help, ge=ge, le=le, allow_inf_nan=False if isinstance(default, float) else None, json_schema_extra=extra)
 
 
-SORTING = ("image-classification",)
+WHOLE = ("image-classification", "multi-label-classification")
+"""Tasks that learn what whole pictures show."""
 DRAWN = ("object-detection", "semantic-segmentation", "instance-segmentation")
 """Tasks that learn from shapes drawn in pictures."""
 
@@ -152,7 +153,7 @@ class Recipe(BaseModel):
         title="Dropout",
         help="Share of features switched off at random in the new last layers while training, against learning by heart.",
         group="model",
-        tasks=SORTING,
+        tasks=WHOLE,
         ge=0.0,
         le=0.9,
         step=0.05,
@@ -289,7 +290,7 @@ class Recipe(BaseModel):
         title="Label smoothing",
         help="Share of certainty taken from the given label and spread over the others; helps where labels are noisy.",
         group="learning",
-        tasks=SORTING,
+        tasks=WHOLE,
         ge=0.0,
         le=0.5,
         step=0.01,
@@ -341,7 +342,7 @@ class Recipe(BaseModel):
         title="Smallest crop",
         help="Each time a picture is shown, a random part of at least this share of its area is cut out. 1 shows it whole.",
         group="pictures",
-        tasks=SORTING,
+        tasks=WHOLE,
         ge=0.05,
         le=1.0,
         step=0.05,
@@ -356,7 +357,7 @@ class Recipe(BaseModel):
         title="Random erasing",
         help="Share of pictures in which a random rectangle is blanked out, so that the model does not lean on one detail.",
         group="pictures",
-        tasks=SORTING,
+        tasks=WHOLE,
         ge=0.0,
         le=1.0,
         step=0.05,
@@ -366,7 +367,7 @@ class Recipe(BaseModel):
         title="Mixup",
         help="Blend pairs of pictures and their labels; the number is the Beta distribution's parameter. 0 switches it off, 0.2 is usual.",
         group="pictures",
-        tasks=SORTING,
+        tasks=WHOLE,
         ge=0.0,
         le=10.0,
         step=0.05,
@@ -376,7 +377,7 @@ class Recipe(BaseModel):
         title="CutMix",
         help="Paste a piece of one picture into another and mix their labels; Beta parameter. 0 switches it off, 1 is usual.",
         group="pictures",
-        tasks=SORTING,
+        tasks=WHOLE,
         ge=0.0,
         le=10.0,
         step=0.05,
@@ -469,6 +470,8 @@ PRESETS: dict[str, Preset] = {
 
 
 _USUAL: dict[str, dict[str, dict[str, Any]]] = {
+    "multi-label-classification": {"": {"crop_min": 0.8}},  # what is cut off takes its tag with it
+} | {
     task: {
         "": {"start": start, "rotate_degrees": 0.0, "lr_backbone": 3e-4, "weight_decay": 0.05, "ema": 0.995, "epochs": 0, **more},
         "quick": {"ema": 0.0},
@@ -563,7 +566,7 @@ def recipe_from(values: Mapping[str, Any], *, preset: str | None = None) -> Reci
         StudioError: if a key is unknown (the nearest one is named) or a value is out of its type or bounds.
     """
     chosen = preset or str(values.get("preset", "balanced"))
-    before = usual(str(values.get("task", SORTING[0])), chosen)
+    before = usual(str(values.get("task", WHOLE[0])), chosen)
     for key in values:
         if key not in Recipe.model_fields:
             near = difflib.get_close_matches(key, Recipe.model_fields, n=1, cutoff=0.0)[0]

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from engine.data.marks import TASK_KINDS
+from engine.data.marks import TAGGING, TASK_KINDS
 from engine.data.projects import Project
 from engine.evaluation.compare import Comparison, compare
 from engine.evaluation.curves import curves
@@ -31,8 +31,13 @@ CURVES = {
     "learning_rate": ("Learning rate", False),
     "images_per_s": ("Pictures per second", False),
 }
-FIGURE_HELP = {"macro_f1": "Every class counts the same.", "ece": "By how much its stated certainty is off."}
-CLASS_FIGURES = {"f1": "F1", "iou": "IoU"}
+FIGURE_HELP = {
+    "macro_f1": "Every class counts the same.",
+    "micro_f1": "Every tag of every picture counts the same, so common ones weigh more.",
+    "exact_match": "The share of pictures of which every tag is right and none is missed.",
+    "ece": "By how much its stated certainty is off.",
+}
+CLASS_FIGURES = {"ap": "Average precision", "f1": "F1", "iou": "IoU"}
 PER_WALL = 18
 
 
@@ -105,7 +110,7 @@ def _verdict(found: Comparison) -> None:
         st.markdown(
             f"**{found.verdict}**",
             help="A paired test on the same pictures, corrected for comparing several runs: exact McNemar where an answer is right or wrong, "
-            "random sign flips where it is better or worse.",
+            "random sign flips where it is better or worse, and a paired bootstrap of the figure itself for tags.",
         )
         for note in found.notes:
             st.caption(f":material/info: {note}")
@@ -207,7 +212,8 @@ def _disagreements(project: Project, chosen: list[Run], found: Comparison, names
         st.caption("On every picture that all of them were tested on, they give the same answer.")
         return
     drawn = "class" not in TASK_KINDS[found.task]
-    words = "First those on which they lie furthest apart" if drawn else "First those that one of them gets right"
+    apart = drawn or found.task == TAGGING
+    words = "First those on which they lie furthest apart" if apart else "First those that one of them gets right"
     st.caption(f"{found.n_disagreements:,} of {found.n_common:,} pictures. {words}. Click a picture to see what each looked at.")
     pages = -(-len(found.disagreements) // PER_WALL)
     page = min(int(st.session_state.get("disagreements-page", 1)), pages)
@@ -227,15 +233,16 @@ def _disagreements(project: Project, chosen: list[Run], found: Comparison, names
 
 def _disagreement(row: dict[str, Any], found: Comparison, names: dict[str, str], best: Run, drawn: bool) -> Tile:
     if not drawn:
-        return Tile(row["item"], f"is {row['true']}", _answers(row, found.run_ids, names))
+        tagging = found.task == TAGGING
+        return Tile(row["item"], f"{'shows' if tagging else 'is'} {row['true']}", _answers(row, found.run_ids, names, sure=not tagging))
     lines = [f"{names[run_id]}: {percent(value, 0)}" for run_id, value in zip(found.run_ids, row["quality"], strict=True)]
     return Tile(row["item"], row["true"], "\n".join(lines), source=answer_url(best, row["item"], 384, confidence=balanced(best)))
 
 
-def _answers(row: dict[str, Any], run_ids: list[str], names: dict[str, str]) -> str:
+def _answers(row: dict[str, Any], run_ids: list[str], names: dict[str, str], *, sure: bool) -> str:
     lines = [
-        f"{'✓' if answer == row['true'] else '✗'} {names[run_id]}: {answer} {percent(sure, 0)}"
-        for run_id, answer, sure in zip(run_ids, row["predicted"], row["confidence"], strict=True)
+        f"{'✓' if answer == row['true'] else '✗'} {names[run_id]}: {answer}{f' {percent(confidence, 0)}' if sure else ''}"
+        for run_id, answer, confidence in zip(run_ids, row["predicted"], row["confidence"], strict=True)
     ]
     return "\n".join(lines)
 

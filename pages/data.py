@@ -116,12 +116,15 @@ _SPLIT_WORDS = {
 
 def _warnings(project: Project, summary: Summary) -> None:
     """Say what would keep training from going well."""
+    if _several(project) and not any(summary.classes.values()):
+        st.info("Nothing is tagged yet. Tag some pictures, or import a data set that brings classes.", icon=":material/label:")
+        return
     if not _whole(project):
         if not any(summary.classes.values()):
             st.info("Nothing is drawn yet. Draw some labels, or import a data set that brings them.", icon=":material/draw:")
         return
     small = [name for name, count in summary.classes.items() if count < 3]
-    if len(summary.classes) < 2:
+    if len(summary.classes) < 2 and not _several(project):
         st.warning("Telling apart takes at least two classes. Add pictures of another class, or sort some.", icon=":material/info:")
     elif small:
         names = ", ".join(plain(name, 40) for name in small[:5])
@@ -132,35 +135,38 @@ def _warnings(project: Project, summary: Summary) -> None:
 
 def _next(project: Project, summary: Summary) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
-        enough = len(summary.classes) > (1 if _whole(project) else 0) and summary.labelled > 5
+        enough = len(summary.classes) > (1 if marks.one_each(project.task) else 0) and summary.labelled > 5
         if st.button("Next: train", type="primary", icon=":material/arrow_forward:", key="next", disabled=not enough):
             st.switch_page("train.py")
-        verb = "Sort" if _whole(project) else "Label"
+        verb = "Tag" if _several(project) else "Sort" if _whole(project) else "Label"
         if summary.unlabelled and st.button(f"{verb} {amount(summary.unlabelled, 'picture')}", icon=":material/category:", key="to-sort"):
             st.switch_page("label.py")
 
 
 def _wall(project: Project, summary: Summary) -> None:
     """Show the pictures, by class and split, a page at a time; a click opens one."""
-    choices = ["", *summary.classes, *(["\0"] if summary.unlabelled else []), *(["\1"] if summary.excluded else [])]
-    special = {"": "All classes", "\0": "Without a class" if _whole(project) else "Without labels", "\1": "Set aside"}
+    none = _several(project) and items.count_items(project.id, nothing=True) > 0
+    choices = ["", *summary.classes, *(["\2"] if none else []), *(["\0"] if summary.unlabelled else []), *(["\1"] if summary.excluded else [])]
+    bare = "Not tagged yet" if _several(project) else "Without a class" if _whole(project) else "Without labels"
+    special = {"": "All classes", "\0": bare, "\1": "Set aside", "\2": "None of these"}
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.selectbox("Class", choices, format_func=lambda one: special.get(one, one), key=f"wall-class-{project.id}", width=260)
         split = st.segmented_control("Used for", list(SPLITS), format_func=SPLITS.__getitem__, key=f"wall-split-{project.id}")
-    label, unlabelled, excluded = (None if name in special else name), name == "\0", name == "\1"
-    found = items.count_items(project.id, label=label, split=split, unlabelled=unlabelled, excluded=excluded)
+    label, unlabelled, excluded, nothing = (None if name in special else name), name == "\0", name == "\1", name == "\2"
+    found = items.count_items(project.id, label=label, split=split, unlabelled=unlabelled, nothing=nothing, excluded=excluded)
     if not found:
         st.caption("No picture is like that.")
         return
     pages = -(-found // PAGE)
     key = f"wall-page-{project.id}-{name}-{split}"
     number = min(int(st.session_state.get(key, 1)), pages)
-    if _whole(project) and name == "" and 1 < len(summary.classes) <= MOST_MIXED:
+    if marks.one_each(project.task) and name == "" and 1 < len(summary.classes) <= MOST_MIXED:
         pages, shown = _mixed(project, summary, split, key)
     else:
-        shown = items.list_items(project.id, label=label, split=split, unlabelled=unlabelled, excluded=excluded, offset=(number - 1) * PAGE, limit=PAGE)
+        start = (number - 1) * PAGE
+        shown = items.list_items(project.id, label=label, split=split, unlabelled=unlabelled, nothing=nothing, excluded=excluded, offset=start, limit=PAGE)
     drawn = {} if _whole(project) else marks.of_items((item.id for item in shown), proposals=False)
-    picked = picture_wall([_tile(item, drawn.get(item.id), list(summary.classes)) for item in shown], key=f"wall-{project.id}")
+    picked = picture_wall([_tile(project, item, drawn.get(item.id), list(summary.classes)) for item in shown], key=f"wall-{project.id}")
     if pages > 1:
         with st.container(horizontal_alignment="center"):
             st.pagination(pages, key=key)
@@ -179,8 +185,10 @@ def _mixed(project: Project, summary: Summary, split: str | None, key: str) -> t
     return pages, shown + items.list_items(project.id, unlabelled=True, split=split, offset=offset, limit=each)
 
 
-def _tile(item: Item, drawn: Sequence[marks.Mark] | None, classes: list[str]) -> Tile:
+def _tile(project: Project, item: Item, drawn: Sequence[marks.Mark] | None, classes: list[str]) -> Tile:
     words = "\n".join(filter(None, (SPLITS.get(item.split or ""), short_name(item.name))))
+    if _several(project):
+        return Tile(item.id, ", ".join(item.labels) or ("None of these" if item.reviewed else "Not tagged yet"), words)
     if drawn is None:
         return Tile(item.id, item.label or "No class yet", words)
     title = amount(len(drawn), "label") if drawn else "Nothing in it" if item.reviewed else "Not labelled yet"
@@ -189,8 +197,13 @@ def _tile(item: Item, drawn: Sequence[marks.Mark] | None, classes: list[str]) ->
 
 
 def _whole(project: Project) -> bool:
-    """Tell whether the project's pictures have one class each, rather than labels drawn in them."""
-    return project.task == "image-classification"
+    """Tell whether the project's pictures have classes as a whole, rather than labels drawn in them."""
+    return "class" in marks.TASK_KINDS[project.task]
+
+
+def _several(project: Project) -> bool:
+    """Tell whether a picture as a whole can have several classes, or none."""
+    return project.task == marks.TAGGING
 
 
 @st.dialog("Picture", width="medium", icon=":material/image:")
@@ -208,9 +221,14 @@ def show_item(item_id: int) -> None:
             if drawn:
                 st.markdown(", ".join(f"{count:,} {plain(name, 40)}" for name, count in Counter(name for name, _, _ in drawn).most_common()))
         st.caption(plain(f"{item.name} · {item.width} × {item.height} pixels" + (f" · used for {SPLITS[item.split].lower()}" if item.split in SPLITS else "")))
-        chosen = _class_of(item) if _whole(project) else None
+        tagged = _classes_of(item) if _several(project) else None
+        chosen = _class_of(item) if _whole(project) and not _several(project) else None
         with st.container(horizontal=True):
-            if _whole(project) and st.button("Save", type="primary", key="save-class", disabled=not chosen or chosen == item.label):
+            same = tagged is None or (sorted(tagged) == list(item.labels) and (item.reviewed or bool(item.labels)))
+            if tagged is not None and st.button("Save" if tagged else "Save as none of these", type="primary", key="save-classes", disabled=same):
+                items.set_labels(item.id, tagged, item.revision)
+                st.rerun()
+            if marks.one_each(project.task) and st.button("Save", type="primary", key="save-class", disabled=not chosen or chosen == item.label):
                 items.set_label(item.id, chosen, item.revision)
                 st.rerun()
             words = ("Take back in", ":material/undo:") if item.excluded else ("Set aside", ":material/visibility_off:")
@@ -223,6 +241,11 @@ def _class_of(item: Item) -> str | None:
     names = items.classes(item.project_id)
     place = names.index(item.label) if item.label in names else None
     return st.selectbox("Class", names, index=place, key=f"class-of-{item.id}", accept_new_options=True)
+
+
+def _classes_of(item: Item) -> list[str]:
+    names = items.classes(item.project_id)
+    return list(st.multiselect("What it shows", names, default=list(item.labels), key=f"classes-of-{item.id}", accept_new_options=True))
 
 
 main()

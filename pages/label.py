@@ -1,4 +1,4 @@
-"""Label: put pictures into classes by click and key, or draw what is in them. Every decision and every stroke is saved at once."""
+"""Label: put pictures into classes by click and key, tag them with several, or draw what is in them. Every decision and every stroke is saved at once."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from functools import partial
 
 import streamlit as st
 
-from engine.data import items, projects, suggestions
+from engine.data import items, projects, suggestions, tag_suggestions
+from engine.data.marks import TAGGING
 from engine.data.projects import Project
-from pages.parts import annotator
+from pages.parts import annotator, tagging
 from pages.parts import state as ui
 from pages.parts.counted import counted_choice
 from pages.parts.drawing import draw
+from pages.parts.jobs import newest_job_of, outcome
 from pages.parts.new_class import new_class_field
 from pages.parts.proposing import proposing_now
 from pages.parts.sorter import sorter
@@ -32,7 +34,8 @@ def main() -> None:
     if project is None:
         return ui.no_project("Label")
     drawn = project.task in annotator.TOOLS
-    st.title("Draw what is in the pictures" if drawn else "Sort pictures into classes")
+    several = project.task == TAGGING
+    st.title("Draw what is in the pictures" if drawn else "Tag pictures" if several else "Sort pictures into classes")
     summary = projects.summary(project.id)
     if not summary.items:
         return ui.empty("photo_library", "No pictures yet", "Bring some first; then say here what each one shows.", "data.py", "Add pictures")
@@ -40,7 +43,9 @@ def main() -> None:
         st.fragment(draw, run_every=1.0 if proposing_now(project) else None)(project)
     else:
         st.fragment(_sort, run_every=1.0 if suggesting(project) else None)(project)
-    ui.shell_command(f"python -m engine label --project {quoted(project.name)} PICTURE CLASS" + (" --box LEFT TOP RIGHT BOTTOM" if drawn else ""))
+    ui.shell_command(
+        f"python -m engine label --project {quoted(project.name)} PICTURE CLASS" + (" --box LEFT TOP RIGHT BOTTOM" if drawn else " CLASS" if several else "")
+    )
     return None
 
 
@@ -49,16 +54,20 @@ def _sort(project: Project) -> None:
         say_what_happened(project)
         summary = projects.summary(project.id)
         sorted_share = summary.labelled / max(1, summary.items)
-        st.progress(sorted_share, text=f"{summary.labelled:,} of {amount(summary.items, 'picture')} have a class")
+        several = project.task == TAGGING
+        st.progress(sorted_share, text=f"{summary.labelled:,} of {amount(summary.items, 'picture')} {'are tagged' if several else 'have a class'}")
         if st.session_state.pop("_was-suggesting", False) and not suggesting(project):
             st.rerun()  # the clock of this fragment stops
         st.session_state["_was-suggesting"] = suggesting(project)
         shown = _tools(project, summary)
         classes = items.classes(project.id)
         if not classes:
-            st.info("Make your first two classes: type a name above and press Enter.", icon=":material/category:")
+            words = "Make your first class" if several else "Make your first two classes"
+            st.info(f"{words}: type a name above and press Enter.", icon=":material/category:")
             return None
         help_from_model(project, summary)
+        if several:
+            return _tag(project, summary, shown, classes)
         pictures = _batch(project, shown)
         if not pictures:
             return _all_done(summary.unlabelled, shown)
@@ -69,19 +78,44 @@ def _sort(project: Project) -> None:
         return None
 
 
+def _tag(project: Project, summary: projects.Summary, shown: str, classes: list[str]) -> None:
+    """Show a batch of pictures that can have several classes; it stays until the next is asked for, or suggestions arrive."""
+    order = st.session_state.get(f"sort-order-{project.id}", DOUBT)
+    job = newest_job_of("suggest", project.id)
+    made = job.id if job is not None and not outcome(job).active else ""
+    new = [item.id for item in _batch(project, shown)]
+    pictures = tagging.batch(project, (shown, order, made), new)
+    if pictures:
+        tagging.wall(project, pictures, classes)
+        left = items.count_items(project.id, label=shown or None, unlabelled=True) if shown == TO_SORT else 0
+        open_ = left - sum(not (item.labels or item.reviewed) for item in pictures)
+        if open_ > 0:
+            st.caption(f"{open_:,} more to tag.")
+    if not pictures or (shown == TO_SORT and not summary.unlabelled):
+        _all_done(summary.unlabelled, shown, several=True)
+
+
 def _batch(project: Project, shown: str) -> list[items.Item]:
     """Return the next pictures: of those without a class, the ones a model doubts most come first, since they teach it most."""
     if shown != TO_SORT:
-        return items.list_items(project.id, label=shown, limit=PAGE)
+        nothing = shown == tagging.NOTHING
+        return items.list_items(project.id, label=None if nothing else shown, nothing=nothing, limit=PAGE)
     order = st.session_state.get(f"sort-order-{project.id}", DOUBT)
-    first = suggestions.unsure(project.id, limit=PAGE, surest=order == SURE) if order != CAME else []
+    most_doubted = tag_suggestions.doubted if project.task == TAGGING else suggestions.unsure
+    first = most_doubted(project.id, limit=PAGE, surest=order == SURE) if order != CAME else []
     others = items.list_items(project.id, unlabelled=True, limit=2 * PAGE if first else PAGE)
     return (items.get_items(first) + [item for item in others if item.id not in set(first)])[:PAGE]
 
 
 def _tools(project: Project, summary: projects.Summary) -> str:
     """Show what to look at, a field for a new class, and Undo; return the class looked at, '' for those without."""
-    titles = {TO_SORT: f"To sort ({summary.unlabelled:,})", **{name: f"{name} ({count:,})" for name, count in summary.classes.items()}}
+    several = project.task == TAGGING
+    titles = {
+        TO_SORT: f"To {'tag' if several else 'sort'} ({summary.unlabelled:,})",
+        **{name: f"{name} ({count:,})" for name, count in summary.classes.items()},
+    }
+    if several:
+        titles[tagging.NOTHING] = f"None of these ({items.count_items(project.id, nothing=True):,})"
     with st.container(horizontal=True, vertical_alignment="bottom"):
         shown = counted_choice("Show", titles, key=f"sort-show-{project.id}")
         if shown == TO_SORT and suggestions.count(project.id):
@@ -93,10 +127,10 @@ def _tools(project: Project, summary: projects.Summary) -> str:
     return shown
 
 
-def _all_done(unlabelled: int, shown: str) -> None:
+def _all_done(unlabelled: int, shown: str, several: bool = False) -> None:
     with st.container(border=True, horizontal_alignment="center"):
         if shown == TO_SORT and not unlabelled:
-            st.markdown("### :primary[:material/task_alt:] Every picture has a class", text_alignment="center")
+            st.markdown(f"### :primary[:material/task_alt:] Every picture {'is tagged' if several else 'has a class'}", text_alignment="center")
             if st.button("Next: train", type="primary", icon=":material/arrow_forward:", key="next"):
                 st.switch_page("train.py")
         else:

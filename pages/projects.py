@@ -111,6 +111,7 @@ def open_project(project: Project, summary: Summary, stands: Standing) -> None:
 _TASKS = {
     "data": ("Decide by my data", "Sorting, until you import a data set whose labels say otherwise."),
     "image-classification": ("Sort pictures into classes", "One label a picture: cat or dog, healthy or ill, which product it shows."),
+    "multi-label-classification": ("Tag pictures", "A picture can show several things at once, or none; the model learns to say which."),
     "object-detection": ("Find things and box them", "How many, and where: cars in a street, cells under a microscope."),
     "semantic-segmentation": ("Say of every pixel what it is", "Areas: road, field, water; tissue and background."),
     "instance-segmentation": ("Outline each thing", "The exact shape of every single thing, also where they touch."),

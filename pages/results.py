@@ -11,12 +11,13 @@ from typing import Any
 import streamlit as st
 
 from engine.runs import Run, read_report
-from pages.parts import results_classes, results_maps, results_things
+from pages.parts import results_classes, results_maps, results_tags, results_things
 from pages.parts import state as ui
 from pages.parts.run_picker import finished_runs, pick_run
 
 BODIES: dict[str, Callable[[Run, dict[str, Any]], None]] = {
     "image-classification": results_classes.body,
+    "multi-label-classification": results_tags.body,
     "object-detection": results_things.body,
     "instance-segmentation": results_things.body,
     "semantic-segmentation": results_maps.body,

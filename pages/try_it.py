@@ -11,17 +11,17 @@ import streamlit as st
 
 from engine import runs
 from engine.data import images, items
-from engine.data.marks import TASK_KINDS
+from engine.data.marks import TAGGING, TASK_KINDS
 from engine.data.projects import Project
 from engine.errors import StudioError
 from engine.evaluation.answers import Answer
 from engine.evaluation.drawn import SEMANTIC
 from engine.evaluation.shown import answer_over
-from engine.export.metadata import SORTING
+from engine.export.metadata import WHOLE
 from engine.models import catalogue
 from engine.models.published import list_published
-from pages.parts import charts
 from pages.parts import state as ui
+from pages.parts.answered import answers_of, asked_about, bars
 from pages.parts.answers import balanced
 from pages.parts.given import Given, from_file, from_upload
 from pages.parts.onnx_models import Model, of_ready, of_run, prepare, show_making
@@ -29,7 +29,7 @@ from pages.parts.paste import pasted_picture
 from pages.parts.picture_wall import Tile, picture_wall
 from pages.parts.run_picker import finished_runs
 from pages.parts.text import short_name
-from pages.parts.why import heat_over, spoken
+from pages.parts.why import heat_over
 
 if TYPE_CHECKING:
     from engine.export.predictor import Predictor
@@ -59,7 +59,7 @@ def main() -> None:
         if not chosen:
             st.info("Choose at least one model.", icon=":material/neurology:")
     else:
-        _answers(given, chosen, sorting=project is None or "class" in TASK_KINDS[project.task])
+        _answers(given, chosen, project.task if project else "image-classification")
     ui.shell_command(f"python -m engine predict {chosen[0].key if chosen else 'RUN'} PICTURE.jpg")
 
 
@@ -121,7 +121,7 @@ def _from_project(project: Project) -> Given | None:
         st.button("Others", icon=":material/shuffle:", key="try-others", type="tertiary", on_click=st.session_state.__setitem__, args=("try-turn", turn + 1))
     wanted = st.session_state.get(slot) or shown[0].id
     picked = picture_wall(
-        [Tile(row.id, row.label or (short_name(row.name) if "class" not in TASK_KINDS[project.task] else "not labelled")) for row in shown],
+        [Tile(row.id, _title(row, project.task)) for row in shown],
         key="try-wall",
         chosen=wanted,
     )
@@ -130,6 +130,12 @@ def _from_project(project: Project) -> Given | None:
         st.rerun()
     found = items.get_items([wanted]) or shown[:1]
     return from_file(found[0])
+
+
+def _title(item: items.Item, task: str) -> str:
+    if "class" not in TASK_KINDS[task]:
+        return short_name(item.name)
+    return ", ".join(item.labels) or ("none of the tags" if task == TAGGING and item.reviewed else "not labelled")
 
 
 def _of_every_class(project: Project, split: str | None, turn: int) -> list[items.Item]:
@@ -145,8 +151,8 @@ def _of_every_class(project: Project, split: str | None, turn: int) -> list[item
     return list({row.id: row for row in found}.values())
 
 
-def _answers(given: Given, chosen: list[Model], *, sorting: bool) -> None:
-    why = sorting and st.toggle(
+def _answers(given: Given, chosen: list[Model], task: str) -> None:
+    why = "class" in TASK_KINDS[task] and st.toggle(
         "Show what it looked at",
         key="try-why",
         help="Hides parts of the picture one after another and watches how the answer suffers. Takes a few seconds a model.",
@@ -154,10 +160,11 @@ def _answers(given: Given, chosen: list[Model], *, sorting: bool) -> None:
     left, right = st.columns([1, 2], gap="large")
     with left:
         wide, high = given.picture.size
+        truth = "" if not given.labels else f" · {'shows' if task == TAGGING else 'is'} {', '.join(given.labels)}"
         st.image(
             given.picture,
             width="stretch" if wide >= high else max(1, round(MOST_HIGH_PX * wide / high)),  # a wide one would run into the answers
-            caption=f"{given.name.rpartition('/')[2]}{f' · is {given.truth}' if given.truth else ''}",
+            caption=f"{given.name.rpartition('/')[2]}{truth}",
         )
     with right, st.grid("auto", min_column_width=260, gap="medium"):
         for model in chosen:
@@ -173,26 +180,42 @@ def _answer(given: Given, model: Model, why: bool) -> None:
     from engine.export.predictor import Predictor
 
     predictor = Predictor(model.file)
-    if predictor.task != SORTING:
+    if predictor.task not in WHOLE:
         _found_things(given, model, predictor)
         return
     predictor.predict([given.opened_by(predictor)])  # the first answer of a session also sets up memory; the second is what it takes
     began = time.perf_counter()
     picture = given.opened_by(predictor)
-    answers: list[tuple[str, float]] = predictor.predict([picture])[0]
+    answers = answers_of(predictor, picture)
     took_ms = (time.perf_counter() - began) * 1000
-    if given.truth is not None and given.truth in predictor.labels:
-        right = answers[0][0] == given.truth
-        st.badge("Right" if right else "Wrong", icon=":material/check:" if right else ":material/close:", color="green" if right else "orange")
-    st.plotly_chart(charts.probability_bars(answers), config={"displayModeBar": False}, key=f"answer-{model.key}", alt=spoken(answers))
+    _judged(given, predictor, answers)
+    bars(predictor, answers, key=f"answer-{model.key}")
     st.caption(f"{took_ms:.0f} ms on this machine's processor, reading the picture included")
     if why:
-        label = answers[0][0]
+        label = asked_about(predictor, answers, key=f"try-label-{model.key}")
         st.image(
             heat_over(str(model.file), model.file.stat().st_mtime_ns, given.digest, label, picture),
-            caption=f"what made it say “{label}”",
+            caption=f"what {'speaks for' if predictor.thresholds else 'made it say'} “{label}”",
             width="stretch",
         )
+
+
+def _judged(given: Given, predictor: Predictor, answers: Sequence[tuple[str, float]]) -> None:
+    """Say whether the answer is right, where the truth is known and the model knows those classes."""
+    if given.labels is None or not set(given.labels) <= set(predictor.labels):
+        return
+    if predictor.thresholds:
+        edges = dict(zip(predictor.labels, predictor.thresholds, strict=True))
+        said, true = {label for label, share in answers if share >= edges[label]}, set(given.labels)
+        words = [f"missed {', '.join(sorted(true - said))}"] if true - said else []
+        words += [f"wrongly {', '.join(sorted(said - true))}"] if said - true else []
+        right, word = said == true, "; ".join(words).capitalize() or "All tags right"
+    elif given.labels:
+        right = answers[0][0] in given.labels
+        word = "Right" if right else "Wrong"
+    else:
+        return
+    st.badge(word, icon=":material/check:" if right else ":material/close:", color="green" if right else "orange")
 
 
 def _found_things(given: Given, model: Model, predictor: Predictor) -> None:

@@ -93,7 +93,7 @@ def import_pictures(given: argparse.Namespace) -> Answer:
         raise StudioError(f"there is no '{given.path}'", "Give a folder or an archive of pictures.")
     mapping = _mapping(given.map, given.drop)
     project = _found_or_made(given.project, given.task)
-    found = importing.import_path(project.id, given.path.absolute(), in_place=given.in_place, mapping=mapping, report=_progress("pictures"))
+    found = importing.import_path(project.id, given.path.absolute(), in_place=given.in_place, mapping=mapping, task=given.task, report=_progress("pictures"))
     classes = items.classes(project.id)
     value = {"project": {"id": project.id, "name": project.name}, **dataclasses.asdict(found)}
     lines = [
@@ -134,7 +134,12 @@ def _progress(things: str) -> Callable[[int, int], None]:
 def export_data_options(parser: argparse.ArgumentParser) -> None:
     """Declare what `export-data` takes."""
     parser.add_argument("--project", required=True, metavar="NAME", help="its name or id")
-    parser.add_argument("--format", required=True, choices=("coco", "yolo", "voc", "folders", "masks"), help="folders for classes of whole pictures")
+    parser.add_argument(
+        "--format",
+        required=True,
+        choices=("coco", "yolo", "voc", "folders", "masks", "csv"),
+        help="folders for classes of whole pictures, csv for several a picture",
+    )
     parser.add_argument("--labels-only", action="store_true", help="leave the pictures out")
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="OUT", help="the zip to write")
 

@@ -74,6 +74,6 @@ def compare(given: argparse.Namespace) -> Answer:
         (row.run_id, row.name, share(row.score), f"{share(row.interval[0])} to {share(row.interval[1])}" if row.interval else "–", share(row.common_score))
         for row in found.leaderboard
     ]
-    lines = [table(("run", "name", metric, "95% interval", "mean quality on common pictures"), rows), "", found.verdict]
+    lines = [table(("run", "name", metric, "95% interval", "on common pictures"), rows), "", found.verdict]
     lines += [f"{key}: {' | '.join(str(value) for value in values)}" for key, values in found.differing.items()]
     return Answer(dataclasses.asdict(found), "\n".join([*lines, *found.notes]))

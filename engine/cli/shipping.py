@@ -11,7 +11,7 @@ from engine import runs, workspace
 from engine.cli import waiting
 from engine.cli.answer import Answer, share
 from engine.errors import StudioError
-from engine.export.metadata import SORTING
+from engine.export.metadata import TAGGING, WHOLE
 from engine.export.tensorrt import target
 from engine.models import catalogue
 from engine.models.own_onnx.beside import data_path, file_bytes
@@ -68,7 +68,7 @@ def predict_options(parser: argparse.ArgumentParser) -> None:
     """Declare what `predict` takes."""
     parser.add_argument("model", metavar="RUN_OR_ONNX", help="a run, an ONNX file that Graft wrote, or ready/NAME for a finished model of the catalogue")
     parser.add_argument("files", metavar="FILE", nargs="+", type=Path)
-    parser.add_argument("--top", type=int, default=5, help="how many classes to name, of a model that sorts pictures")
+    parser.add_argument("--top", type=int, default=5, help="how many classes to name, of a model that sorts pictures; one that tags names all it sees")
     parser.add_argument("--least", type=float, default=0.3, metavar="SCORE", help="how sure it must be of a thing, 0 to 1, of a model that finds things")
 
 
@@ -78,8 +78,10 @@ def predict(given: argparse.Namespace) -> Answer:
 
     path = _model_file(given.model)
     predictor = Predictor(path)
-    if predictor.task != SORTING:
+    if predictor.task not in WHOLE:
         return _found(path, predictor, given)
+    if predictor.task == TAGGING:
+        return _tagged(path, predictor, given)
     answers = predictor.predict([predictor.open(file) for file in given.files], top=given.top)
     rows: list[dict[str, Any]] = [
         {"file": str(file), "top": [{"label": label, "probability": float(p)} for label, p in answer]}
@@ -87,6 +89,22 @@ def predict(given: argparse.Namespace) -> Answer:
     ]
     lines = [f"{row['file']}: " + ", ".join(f"{entry['label']} {share(entry['probability'])}" for entry in row["top"]) for row in rows]
     return Answer({"model": str(path), "predictions": rows}, "\n".join(lines))
+
+
+def _tagged(path: Path, predictor: Any, given: argparse.Namespace) -> Answer:
+    """Name every class of each picture that reaches its threshold, and how likely each of all is."""
+    pictures = [predictor.open(file) for file in given.files]
+    rows: list[dict[str, Any]] = [
+        {
+            "file": str(file),
+            "tags": [{"label": label, "probability": p} for label, p in said],
+            "probabilities": dict(zip(predictor.labels, map(float, all_K), strict=True)),
+        }
+        for file, said, all_K in zip(given.files, predictor.tags(pictures), predictor.probabilities(pictures), strict=True)
+    ]
+    lines = [f"{row['file']}: " + (", ".join(f"{entry['label']} {share(entry['probability'])}" for entry in row["tags"]) or "none") for row in rows]
+    thresholds = dict(zip(predictor.labels, predictor.thresholds, strict=True))
+    return Answer({"model": str(path), "thresholds": thresholds, "predictions": rows}, "\n".join(lines))
 
 
 def _found(path: Path, predictor: Any, given: argparse.Namespace) -> Answer:

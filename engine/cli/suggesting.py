@@ -27,7 +27,7 @@ def suggest_options(parser: argparse.ArgumentParser) -> None:
 
 def suggest(given: argparse.Namespace) -> Answer:
     """Suggest labels, and wait for it. They count for nothing until somebody agrees."""
-    from engine.data import marks, projects, proposals, suggestions
+    from engine.data import marks, projects, proposals, suggestions, tag_suggestions
 
     project = projects.find(given.project)
     for name in ("least", "agree"):
@@ -44,8 +44,9 @@ def suggest(given: argparse.Namespace) -> Answer:
         if given.run or given.least is not None:
             raise StudioError(f"'{project.name}' sorts whole pictures: a small model learns from those that have a class", "Leave out --run and --least.")
         result = _done("suggest", {"project_id": project.id})
-        count = len(suggestions.agree_above(project.id, given.agree)) if given.agree is not None else 0
-        left = suggestions.count(project.id)
+        kept = tag_suggestions if project.task == marks.TAGGING else suggestions
+        count = len(kept.agree_above(project.id, given.agree)) if given.agree is not None else 0
+        left = kept.count(project.id)
         words = f"It suggests classes for {result['suggested']} pictures; of your own, each hidden in its turn, it got {share(result['accuracy'])} right."
     words += f" Agreed to {count}; {left} are open." if given.agree is not None else " They are open until somebody agrees."
     return Answer({"project": {"id": project.id, "name": project.name}, **result, "agreed": count, "open": left}, words)

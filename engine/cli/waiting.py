@@ -69,7 +69,7 @@ def _metrics(metrics: dict[str, float | None]) -> str:
     return ", ".join(shown if loss is None else [*shown, f"loss {loss:.4f}"])
 
 
-_SHOWN = {"accuracy": "accuracy", "macro_f1": "macro F1", "map": "mAP", "map_50": "AP50", "miou": "mIoU", "dice": "Dice"}
+_SHOWN = {"accuracy": "accuracy", "macro_f1": "macro F1", "micro_f1": "micro F1", "map": "mAP", "map_50": "AP50", "miou": "mIoU", "dice": "Dice"}
 
 
 def outcome(run: runs.Run) -> dict[str, Any]:

@@ -65,7 +65,7 @@ class DecodedSet:
         self.labels_N = np.array([entry.get("label", -1) for entry in entries], dtype=np.int64)
         self.item_ids_N = np.array([entry["id"] for entry in entries], dtype=np.int64)
         self.rows: dict[str, np.ndarray] = {name: np.flatnonzero(splits == name) for name in ("train", "val", "test")}
-        whole = preprocessing.get("fit", "crop") == "whole"
+        whole = images.fit_of(preprocessing) == "whole"
         self.input_hw = images.stored_hw(preprocessing) if whole else (int(preprocessing["image_size"]),) * 2
         self.store_px = int(pixels.shape[1])
         self.aspect = pixels.shape[2] / pixels.shape[1]
@@ -232,7 +232,7 @@ def _decode(entry: Mapping[str, Any], form: Mapping[str, Any]) -> np.ndarray:
 
 
 def _path_of(manifest: Mapping[str, Any], hw: tuple[int, int], form: Mapping[str, Any]) -> Path:
-    shape = f"{hw[0]}" if form.get("fit", "crop") == "crop" else f"{hw[0]}x{hw[1]}"
+    shape = {"crop": f"{hw[0]}", "stretch": f"{hw[0]}s"}.get(images.fit_of(form), f"{hw[0]}x{hw[1]}")
     content = hashlib.sha256()
     for entry in manifest["items"]:
         content.update(bytes.fromhex(entry["sha256"]))

@@ -68,6 +68,8 @@ def _change(entry: Mapping[str, Any], before: str, after: str) -> Change:
 def _labels(manifest: Mapping[str, Any], entry: Mapping[str, Any]) -> Any:
     """Return what a picture's labels say, with class names: their numbers differ from version to version."""
     names = manifest["classes"]
+    if "labels" in entry:
+        return sorted(names[one] for one in entry["labels"])
     if "marks" not in entry:
         return names[entry["label"]]
     return sorted((names[mark["class"]], sorted((key, str(value)) for key, value in mark.items() if key != "class")) for mark in entry["marks"])
@@ -75,6 +77,8 @@ def _labels(manifest: Mapping[str, Any], entry: Mapping[str, Any]) -> Any:
 
 def _shown(manifest: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
     names = manifest["classes"]
+    if "labels" in entry:
+        return ", ".join(sorted(names[one] for one in entry["labels"])) or "none of these"
     if "marks" not in entry:
         return str(names[entry["label"]])
     counts: dict[str, int] = {}

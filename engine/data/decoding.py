@@ -33,10 +33,9 @@ def stored(content: bytes, form: Mapping[str, Any], name: str) -> NDArray[np.uin
     if decoded_HW3 is None:
         decoded_HW3 = _tensor(np.array(images.opened(io.BytesIO(content), form, name)))
     height, width = images.stored_hw(form)
-    if form.get("fit", "crop") == "crop":
-        side = min(decoded_HW3.shape[:2])
-        top, left = ((edge - side) // 2 for edge in decoded_HW3.shape[:2])
-        return _resized(decoded_HW3[top : top + side, left : left + side], (height, width), form["interpolation"])
+    if images.fit_of(form) != "whole":
+        left, top, right, bottom = images.looked_at(decoded_HW3.shape[1], decoded_HW3.shape[0], images.fit_of(form))
+        return _resized(decoded_HW3[top:bottom, left:right], (height, width), form["interpolation"])
     where = geometry.placed(decoded_HW3.shape[1], decoded_HW3.shape[0], (height, width))
     frame_HW3 = np.full((height, width, 3), geometry.FILL, np.uint8)
     content_hw = where.content_height, where.content_width

@@ -12,7 +12,8 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from engine.data import items, splits, store
 from engine.data.fitting import Fit
-from engine.data.formats import DataSet, Skipped
+from engine.data.formats import DataSet, Found, Skipped
+from engine.data.marks import TAGGING
 from engine.data.names import clean_name
 from engine.data.placing import Placed
 from engine.data.reading import Taken
@@ -45,7 +46,7 @@ class _Known:
 
     id: int | None
     name: str
-    label: str | None
+    labels: tuple[str, ...]
     drawn: bool
 
 
@@ -67,7 +68,7 @@ def enter(project_id: str, taken: Sequence[Taken], data: DataSet, fit: Fit, mapp
     with store.session() as connection:
         if fit.task:
             connection.execute(update(store.projects).where(store.projects.c.id == project_id).values(task=fit.task))
-        fresh, relabelled = _without_duplicates(connection, project_id, taken, result)
+        fresh, relabelled = _without_duplicates(connection, project_id, taken, result, several=fit.task == TAGGING)
         class_ids = _class_ids(connection, project_id, [*fresh, *(one for one, _ in relabelled)], data, mapping)
         # without validation pictures of its own, a data set's training pictures are free, so that some of them can serve for it
         places = [None if one.found.split == "train" and "val" not in given else one.found.split for one in fresh]
@@ -85,8 +86,7 @@ def enter(project_id: str, taken: Sequence[Taken], data: DataSet, fit: Fit, mapp
 
 
 def _labels(one: Taken) -> Iterable[str]:
-    if one.found.label:
-        yield one.found.label
+    yield from one.found.labels
     for label, _, _ in one.marks:
         yield label
 
@@ -143,8 +143,7 @@ def _add_marks(connection: Connection, pairs: Sequence[tuple[Taken, int]], class
     """Insert the labels of pictures, some thousand at a time, and return how many there were."""
     count, rows = 0, []
     for one, item_id in pairs:
-        if one.found.label:
-            rows.append(_mark(item_id, class_ids[one.found.label], "class", None, now))
+        rows += [_mark(item_id, class_ids[label], "class", None, now) for label in one.found.labels]
         rows += [_mark(item_id, class_ids[label], kind, geometry, now) for label, kind, geometry in one.marks]
         if len(rows) >= _CHUNK:
             connection.execute(insert(store.marks), rows)
@@ -172,33 +171,69 @@ def _known(connection: Connection, project_id: str) -> dict[str, _Known]:
     )
     query = select(table.c.id, table.c.sha256, table.c.name, table.c.reviewed, classes.c.name.label("label")).select_from(source)
     rows = connection.execute(query.where(table.c.project_id == project_id))
-    return {row.sha256: _Known(row.id, row.name, row.label, row.reviewed or row.id in drawn) for row in rows}
+    known: dict[str, _Known] = {}
+    for row in rows:
+        had = known.get(row.sha256)
+        labels = (() if had is None else had.labels) + (() if row.label is None else (row.label,))
+        known[row.sha256] = _Known(row.id, row.name, labels, row.reviewed or row.id in drawn)
+    return known
 
 
-def _without_duplicates(connection: Connection, project_id: str, taken: Sequence[Taken], result: Entered) -> tuple[list[Taken], list[tuple[Taken, int]]]:
-    """Part new pictures from those the project has; a known picture without labels takes those it now comes with."""
+def _without_duplicates(
+    connection: Connection, project_id: str, taken: Sequence[Taken], result: Entered, *, several: bool
+) -> tuple[list[Taken], list[tuple[Taken, int]]]:
+    """Part new pictures from those the project has; a known picture without labels takes those it now comes with.
+
+    With `several` the same picture met twice in this import (in two class folders, say) has the classes of both.
+    """
     known = _known(connection, project_id)
     fresh: list[Taken] = []
+    place: dict[str, int] = {}  # in `fresh`, or ~place in `relabelled`
     relabelled: list[tuple[Taken, int]] = []
     for one in taken:
         found, marks = one.found, one.marks
         had = known.get(one.sha256)
         if had is None:
-            known[one.sha256] = _Known(None, found.name, found.label, found.reviewed or bool(marks))
+            known[one.sha256] = _Known(None, found.name, found.labels, found.reviewed or bool(marks))
+            place[one.sha256] = len(fresh)
             fresh.append(one)
             continue
         result.duplicates += 1
         reason = f"the same picture as {had.name}"
-        whole = found.label is not None and had.label is None
-        drawn = bool(marks or found.reviewed) and not had.drawn
+        bare = not had.labels and not (several and had.drawn)  # nobody has said what it shows, not even that it is none of these
+        whole = bool(found.labels) and bare
+        drawn = (bool(marks) or found.reviewed and (not several or bare)) and not had.drawn
         if had.id is not None and (whole or drawn):
             kept: Sequence[Placed] = marks if drawn else ()
-            label = found.label if whole else None
-            found = type(found)(found.name, label, found.split, found.group, reviewed=found.reviewed and drawn)
-            relabelled.append((replace(one, found=found, marks=kept), had.id))
-            known[one.sha256] = _Known(had.id, had.name, label or had.label, had.drawn or drawn)
-            reason += f", which now has the class '{label}'" if label else ", which now has its labels"
-        elif found.label and had.label and found.label != had.label:
-            reason += f", but that one is '{had.label}' and this one '{found.label}': '{had.label}' was kept"
+            new = Found(
+                found.name, found.label if whole else None, found.split, found.group, reviewed=found.reviewed and drawn, more=found.more if whole else ()
+            )
+            place[one.sha256] = ~len(relabelled)
+            relabelled.append((replace(one, found=new, marks=kept), had.id))
+            known[one.sha256] = _Known(had.id, had.name, new.labels or had.labels, had.drawn or drawn)
+            reason += f", which now has {_named(new.labels)}" if new.labels else ", which now has its labels"
+        elif several and one.sha256 in place and (more := tuple(name for name in found.labels if name not in had.labels)):
+            at = place[one.sha256]
+            if at >= 0:
+                fresh[at] = _with_more(fresh[at], more)
+            else:
+                relabelled[~at] = (_with_more(relabelled[~at][0], more), relabelled[~at][1])
+            known[one.sha256] = replace(had, labels=(*had.labels, *more))
+            reason += f", which now also has {_named(more)}"
+        elif found.labels and had.labels and set(found.labels) != set(had.labels):
+            reason += f", but that one is {_quoted(had.labels)} and this one {_quoted(found.labels)}: {_quoted(had.labels)} was kept"
         result.skipped.append(Skipped(found.name, reason))
     return fresh, relabelled
+
+
+def _with_more(one: Taken, more: Sequence[str]) -> Taken:
+    label, *others = (*one.found.labels, *more)
+    return replace(one, found=replace(one.found, label=label, more=tuple(others)))
+
+
+def _quoted(labels: Sequence[str]) -> str:
+    return ", ".join(f"'{label}'" for label in labels[:4]) + (" ..." if len(labels) > 4 else "")
+
+
+def _named(labels: Sequence[str]) -> str:
+    return f"the class{'' if len(labels) == 1 else 'es'} {_quoted(labels)}"

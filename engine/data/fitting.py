@@ -6,13 +6,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from engine.data.formats import DataSet
-from engine.data.marks import TASK_KINDS
+from engine.data.formats.base import one
+from engine.data.marks import TAGGING, TASK_KINDS
 from engine.errors import StudioError
 
 __all__ = ["TASK_WORDS", "Fit", "fit", "kinds_of"]
 
 TASK_WORDS = {
     "image-classification": "sorts whole pictures into classes",
+    "multi-label-classification": "says of whole pictures which things they show, several or none",
     "object-detection": "finds things and draws boxes round them",
     "semantic-segmentation": "says of every pixel what it belongs to",
     "instance-segmentation": "finds things and draws their outlines",
@@ -45,6 +47,11 @@ def _named(kinds: Iterable[str]) -> str:
     return " and ".join(_KIND_WORDS[kind] for kind in sorted(kinds))
 
 
+def _only_first(data: DataSet) -> str:
+    several = sum(bool(found.more) for found in data.pictures)
+    return f"{one(several, 'picture has', 'pictures have')} several classes; the first counts, since each picture of this project has one" if several else ""
+
+
 def fit(project_task: str, empty: bool, data: DataSet) -> Fit:
     """Decide how a data set goes into a project of a task that has no pictures yet (`empty`), or some.
 
@@ -54,10 +61,12 @@ def fit(project_task: str, empty: bool, data: DataSet) -> Fit:
     kinds = kinds_of(data)
     usable = TASK_KINDS[project_task]
     idle = kinds - set(usable)
+    if data.task == TAGGING and project_task == "image-classification" and empty and not idle:
+        return Fit(TAGGING, True, f"this project now {TASK_WORDS[TAGGING]}, since that is what the labels are for")
     if not kinds or not idle:
-        return Fit(project_task)
+        return Fit(project_task, True, _only_first(data) if project_task == "image-classification" else "")
     if kinds & set(usable):
-        if project_task == "image-classification" or "class" not in idle:
+        if "class" in usable or "class" not in idle:
             return Fit(project_task, True, f"the {_named(idle)} are kept, but this project does not learn from them")
         return Fit(project_task, False, "the classes of whole pictures were not used: this project learns from what is drawn")
     if kinds == {"class"}:

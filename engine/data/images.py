@@ -31,8 +31,10 @@ __all__ = [
     "check",
     "check_and_open",
     "check_and_shade",
+    "fit_of",
     "for_model",
     "is_plain_jpeg",
+    "looked_at",
     "open_rgb",
     "opened",
     "store_px_of",
@@ -190,7 +192,7 @@ def opened(source: Path | BinaryIO, preprocessing: Mapping[str, Any], name: str 
     Raises:
         StudioError: as `open_rgb`.
     """
-    return open_rgb(source, store_px_of(preprocessing) if preprocessing.get("fit", "crop") == "crop" else None, name)
+    return open_rgb(source, None if fit_of(preprocessing) == "whole" else store_px_of(preprocessing), name)
 
 
 def is_plain_jpeg(source: Path | BinaryIO, preprocessing: Mapping[str, Any], name: str | None = None) -> bool:
@@ -204,7 +206,7 @@ def is_plain_jpeg(source: Path | BinaryIO, preprocessing: Mapping[str, Any], nam
             return False
         whole = picture.size
         try:
-            if preprocessing.get("fit", "crop") == "crop":
+            if fit_of(preprocessing) != "whole":
                 picture.draft(None, (2 * store_px_of(preprocessing),) * 2)
             return picture.size == whole and picture.getexif().get(0x0112, 1) == 1
         except UNREADABLE:
@@ -233,6 +235,22 @@ def _scaled_to_8_bit(picture: Image.Image) -> Image.Image:
     return Image.fromarray((np.clip(values / full, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)).convert("RGB")
 
 
+def fit_of(preprocessing: Mapping[str, Any]) -> str:
+    """Return what of a picture a model sees: 'crop', the centre of its central square; 'stretch', all of it pressed into a square; 'whole', in a frame."""
+    return str(preprocessing.get("fit", "crop"))
+
+
+def looked_at(width: int, height: int, fit: str) -> tuple[int, int, int, int]:
+    """Return the part (left, top, right, bottom) of a picture that becomes the stored square.
+
+    >>> looked_at(60, 40, "crop"), looked_at(60, 40, "stretch")
+    ((10, 0, 50, 40), (0, 0, 60, 40))
+    """
+    across, down = (width, height) if fit == "stretch" else (min(width, height),) * 2
+    left, top = (width - across) // 2, (height - down) // 2
+    return left, top, left + across, top + down
+
+
 def store_px_of(preprocessing: Mapping[str, Any]) -> int:
     """Return the side, in pixels, of the square from whose centre the model's input is cut.
 
@@ -248,7 +266,7 @@ def stored_hw(preprocessing: Mapping[str, Any]) -> tuple[int, int]:
     >>> stored_hw({"fit": "whole", "image_size": 320, "height": 256, "width": 320})
     (256, 320)
     """
-    if preprocessing.get("fit", "crop") == "crop":
+    if fit_of(preprocessing) != "whole":
         return (store_px_of(preprocessing),) * 2
     return tuple(int(preprocessing.get(side) or preprocessing["image_size"]) for side in ("height", "width"))  # type: ignore[return-value]
 
@@ -256,20 +274,19 @@ def stored_hw(preprocessing: Mapping[str, Any]) -> tuple[int, int]:
 def stored(picture: Image.Image, preprocessing: Mapping[str, Any]) -> np.ndarray:
     """Bring an RGB picture into the form in which it is kept decoded: uint8 [height, width, 3]."""
     height, width = stored_hw(preprocessing)
-    if preprocessing.get("fit", "crop") == "crop":
-        return np.asarray(stored_square(picture, height, preprocessing["interpolation"]))
+    if fit_of(preprocessing) != "whole":
+        return np.asarray(stored_square(picture, height, preprocessing["interpolation"], fit_of(preprocessing)))
     return geometry.shown_whole(picture, geometry.placed(*picture.size, (height, width)), (height, width), _FILTERS[preprocessing["interpolation"]])
 
 
-def stored_square(picture: Image.Image, store_px: int, interpolation: str) -> Image.Image:
-    """Cut the central square out of a picture and resize it to store_px, antialiased."""
-    side = min(picture.size)
-    left, top = (picture.width - side) // 2, (picture.height - side) // 2
-    return picture.crop((left, top, left + side, top + side)).resize((store_px, store_px), _FILTERS[interpolation])
+def stored_square(picture: Image.Image, store_px: int, interpolation: str, fit: str = "crop") -> Image.Image:
+    """Cut what is looked at out of a picture, its central square by default, and resize it to store_px, antialiased."""
+    return picture.crop(looked_at(*picture.size, fit)).resize((store_px, store_px), _FILTERS[interpolation])
 
 
 def for_model(picture: Image.Image, preprocessing: Mapping[str, Any]) -> np.ndarray:
-    """Bring a picture into the form the model was made for: the central square, resized, and its centre; or the whole (`engine.data.geometry`).
+    """Bring a picture into the form the model was made for: the central square, resized, and its centre; all of it pressed into a
+    square ('stretch'); or the whole in a frame (`engine.data.geometry`).
 
     `preprocessing` holds image_size, crop_share, interpolation ('bilinear' or 'bicubic'), mean and std; the last two are applied
     inside the model. Where the whole is shown it also holds fit, height and width. Open files with `opened(path, preprocessing)` to get
@@ -278,12 +295,12 @@ def for_model(picture: Image.Image, preprocessing: Mapping[str, Any]) -> np.ndar
     Returns:
         uint8, image_size x image_size x 3, or height x width x 3.
     """
-    if preprocessing.get("fit", "crop") == "whole":
+    if fit_of(preprocessing) == "whole":
         return stored(picture if picture.mode == "RGB" else _to_rgb(picture), preprocessing)
     store_px, size_px = store_px_of(preprocessing), int(preprocessing["image_size"])
     edge = (store_px - size_px) // 2
     rgb = picture if picture.mode == "RGB" else _to_rgb(picture)
-    return np.asarray(stored_square(rgb, store_px, preprocessing["interpolation"]))[edge : edge + size_px, edge : edge + size_px]
+    return np.asarray(stored_square(rgb, store_px, preprocessing["interpolation"], fit_of(preprocessing)))[edge : edge + size_px, edge : edge + size_px]
 
 
 def thumbnail(item_id: int, size_px: int) -> Path:

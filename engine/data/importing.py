@@ -18,6 +18,7 @@ from engine.data import entering, formats, projects, sampling, sources, store
 from engine.data.entering import Mapping_
 from engine.data.fitting import Fit, fit, kinds_of
 from engine.data.formats import DataSet, Found, Skipped
+from engine.data.marks import TAGGING
 from engine.data.reading import Reader, Taken, read_all
 from engine.data.sampling import Sample
 from engine.errors import StudioError
@@ -88,8 +89,8 @@ class ImportReport:
     seconds: float = 0.0
 
 
-def _read_source(source: sources.Source, only: str | None) -> DataSet:
-    data = formats.read(list(source.files), source.open, only)
+def _read_source(source: sources.Source, only: str | None, task: str | None) -> DataSet:
+    data = formats.read(list(source.files), source.open, only, task)
     data.skipped = source.skipped + data.skipped
     return data
 
@@ -106,7 +107,7 @@ def inspect(path: Path | str, project_id: str | None = None, samples: int = 0) -
         StudioError: if it holds no picture, is not safe to read, or its labels do not fit the project.
     """
     with sources.opened(Path(path).expanduser()) as (source, only):
-        data = _read_source(source, only)
+        data = _read_source(source, only, _settled(project_id) if project_id is not None else None)
         shown = sampling.sample(source, data, samples)
         in_place = isinstance(source, sources.Folder)
     if project_id is not None:
@@ -120,7 +121,7 @@ def _findings(data: DataSet, in_place: bool, shown: list[Sample]) -> Findings:
     counts: Counter[str] = Counter()
     unlabelled = 0
     for found in data.pictures:
-        labels = [mark.label for mark in found.marks] + ([found.label] if found.label else [])
+        labels = [*(mark.label for mark in found.marks), *found.labels]
         counts.update(labels)
         unlabelled += not labels and not found.reviewed
         for label in dict.fromkeys(labels) or ("",):
@@ -145,12 +146,23 @@ def _findings(data: DataSet, in_place: bool, shown: list[Sample]) -> Findings:
     )
 
 
+def _settled(project_id: str, asked: str | None = None) -> str | None:
+    """Return the task that labels are read for, where it is settled: a person asked for it, the project holds pictures, or is for tagging.
+
+    An empty project of the usual kind takes whatever task its first labels are for.
+    """
+    task = projects.get(project_id).task
+    with store.session() as connection:
+        return task if asked or task == TAGGING or not entering.is_empty(connection, project_id) else None
+
+
 def _fitted(project_id: str, data: DataSet, mapping: Mapping_) -> Fit:
     """Decide how a data set goes into the project, classes that are left out not counted."""
     with store.session() as connection:
         empty = entering.is_empty(connection, project_id)
     if mapping and all(mapping.get(label, label) is None for label in {*data.classes, *(mark.label for found in data.pictures for mark in found.marks)}):
-        data = DataSet(data.kind, [replace(found, marks=(), masks=None) for found in data.pictures])
+        task = TAGGING if data.task == TAGGING else "image-classification"
+        data = DataSet(data.kind, [replace(found, marks=(), masks=None) for found in data.pictures], task=task)
     return fit(projects.get(project_id).task, empty, data)
 
 
@@ -160,6 +172,7 @@ def import_path(
     *,
     in_place: bool | None = None,
     mapping: Mapping_ | None = None,
+    task: str | None = None,
     report: Callable[[int, int], None] = lambda _done, _total: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> ImportReport:
@@ -170,6 +183,7 @@ def import_path(
         path: a folder, a .zip, a .tar (also packed), one picture, or a label file beside its pictures, on this machine.
         in_place: leave the pictures where they are; by default so for a folder, never for an archive.
         mapping: class in the data set -> class in the project; two to one are merged, None leaves a class out.
+        task: of the project, where a person asked for it: then one picture keeps one class, or several, whatever the labels look like.
         report: hears (done, total) pictures several times a second.
         should_stop: asked between pictures.
 
@@ -180,7 +194,7 @@ def import_path(
     begun, mapping = time.monotonic(), mapping or {}
     projects.get(project_id)
     with sources.opened(Path(path).expanduser().absolute()) as (source, only), _alone(project_id), _full_disk_said(project_id):
-        data = _read_source(source, only)
+        data = _read_source(source, only, _settled(project_id, task))
         is_folder = isinstance(source, sources.Folder)
         if in_place and not is_folder:
             raise StudioError("pictures in an archive cannot be used in place", "Import them by copy, or unpack it and choose its folder.")
@@ -207,16 +221,26 @@ def _renamed(data: DataSet, fitted: Fit, mapping: Mapping_) -> tuple[list[Found]
     kept, left = [], []
     for found in data.pictures:
         if found.label is None or not fitted.whole:
-            kept.append(found if found.label is None else replace(found, label=None))
+            kept.append(found if found.label is None else replace(found, label=None, more=()))
+            continue
+        if fitted.task == TAGGING:
+            kept.append(_retagged(found, mapping))
             continue
         label = entering.renamed(found.label, mapping)
         if label is None:
             left.append(Skipped(found.name, f"its class '{found.label}' was left out"))
         else:
-            kept.append(found if label == found.label else replace(found, label=label))
+            kept.append(found if label == found.label and not found.more else replace(found, label=label, more=()))
     if not kept:
         raise StudioError("every class was left out, so no picture is left", "Keep at least one.")
     return kept, left
+
+
+def _retagged(found: Found, mapping: Mapping_) -> Found:
+    """Rename a picture's classes. One whose classes are all left out shows none of those that stay, which is an answer, too."""
+    names = [name for label in found.labels if (name := entering.renamed(label, mapping)) is not None]
+    first, *more = dict.fromkeys(names) or (None,)
+    return replace(found, label=first, more=tuple(str(one) for one in more), reviewed=found.reviewed or first is None)
 
 
 def _with_renamed_marks(one: Taken, mapping: Mapping_) -> Taken:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -34,8 +34,10 @@ __all__ = [
     "list_ids",
     "list_items",
     "put_label",
+    "put_labels",
     "rename_class",
     "set_label",
+    "set_labels",
     "touch",
 ]
 
@@ -45,7 +47,10 @@ _CHUNK = 500  # below the 999 variables that old SQLite builds take in one query
 
 @dataclass(frozen=True)
 class Item:
-    """One picture. `name` is how the user knows it, `path` where it lies; sizes in pixels; `label` is a class name."""
+    """One picture. `name` is how the user knows it, `path` where it lies; sizes in pixels.
+
+    `labels` are the names of its classes, sorted; `label` is the first of them, None where there is none.
+    """
 
     id: int
     project_id: str
@@ -59,6 +64,7 @@ class Item:
     revision: int
     excluded: bool
     reviewed: bool = False
+    labels: tuple[str, ...] = ()
 
 
 @cache
@@ -95,10 +101,22 @@ def _item(row: Row[Any]) -> Item:
         revision=row.revision,
         excluded=row.excluded,
         reviewed=row.reviewed,
+        labels=() if row.label is None else (row.label,),
     )
 
 
-def _filtered(query: Select[Any], project_id: str, label: str | None, split: str | None, unlabelled: bool, excluded: bool) -> Select[Any]:
+def _merged(rows: Iterable[Row[Any]], found: dict[int, Item]) -> dict[int, Item]:
+    """Make one item of the rows of each picture: there is one row a class, so only pictures with several have more than one."""
+    for row in rows:
+        had = found.get(row.id)
+        labels = () if had is None else tuple(sorted({*had.labels, row.label}))
+        found[row.id] = _item(row) if had is None else replace(had, labels=labels, label=labels[0])
+    return found
+
+
+def _filtered(
+    query: Select[Any], project_id: str, label: str | None, split: str | None, unlabelled: bool, excluded: bool, nothing: bool = False
+) -> Select[Any]:
     items, labels = store.items, store.marks
     query = query.where(items.c.project_id == project_id, items.c.excluded.is_(excluded))
     if split is not None:
@@ -106,8 +124,8 @@ def _filtered(query: Select[Any], project_id: str, label: str | None, split: str
     if label is not None:
         one = select(store.classes.c.id).where(store.classes.c.project_id == project_id, store.classes.c.name == label).scalar_subquery()
         query = query.where(items.c.id.in_(select(labels.c.item_id).where(labels.c.class_id == one, labels.c.by != "model")))
-    elif unlabelled:
-        query = query.where(~exists().where(labels.c.item_id == items.c.id, labels.c.by != "model"), items.c.reviewed.is_(False))
+    elif unlabelled or nothing:
+        query = query.where(~exists().where(labels.c.item_id == items.c.id, labels.c.by != "model"), items.c.reviewed.is_(nothing))
     return query
 
 
@@ -117,40 +135,42 @@ def list_items(
     label: str | None = None,
     split: str | None = None,
     unlabelled: bool = False,
+    nothing: bool = False,
     excluded: bool = False,
     offset: int = 0,
     limit: int = 60,
     order: Order = "id",
 ) -> list[Item]:
-    """Return one page of a project's pictures: those of one class, of one split, without a class, or set aside."""
+    """Return one page of a project's pictures: those of one class, of one split, without a class, known to show nothing, or set aside."""
     by = {"id": (store.items.c.id,), "newest": (store.items.c.id.desc(),), "name": (store.items.c.name, store.items.c.id)}[order]
-    chosen = _filtered(select(store.items.c.id), project_id, label, split, unlabelled, excluded).order_by(*by).offset(offset).limit(limit)
+    chosen = _filtered(select(store.items.c.id), project_id, label, split, unlabelled, excluded, nothing).order_by(*by).offset(offset).limit(limit)
     with store.session() as connection:
         ids = list(connection.scalars(chosen))
         return _by_id(connection, ids)
 
 
-def list_ids(project_id: str, *, label: str | None = None, unlabelled: bool = False, limit: int = 5000) -> list[int]:
+def list_ids(project_id: str, *, label: str | None = None, unlabelled: bool = False, nothing: bool = False, limit: int = 5000) -> list[int]:
     """Return the ids of the pictures that `list_items` would give first: enough to go through them one by one."""
     with store.session() as connection:
-        query = _filtered(select(store.items.c.id), project_id, label, None, unlabelled, False)
+        query = _filtered(select(store.items.c.id), project_id, label, None, unlabelled, False, nothing)
         return list(connection.scalars(query.order_by(store.items.c.id).limit(limit)))
 
 
-def count_items(project_id: str, *, label: str | None = None, split: str | None = None, unlabelled: bool = False, excluded: bool = False) -> int:
+def count_items(
+    project_id: str, *, label: str | None = None, split: str | None = None, unlabelled: bool = False, nothing: bool = False, excluded: bool = False
+) -> int:
     """Count the pictures that `list_items` would give in all."""
     with store.session() as connection:
-        query = _filtered(select(func.count()).select_from(store.items), project_id, label, split, unlabelled, excluded)
+        query = _filtered(select(func.count()).select_from(store.items), project_id, label, split, unlabelled, excluded, nothing)
         return int(connection.scalar(query) or 0)
 
 
 def _by_id(connection: Connection, ids: list[int]) -> list[Item]:
     found: dict[int, Item] = {}
     if len(ids) == 1:
-        return [_item(row) for row in connection.execute(_one_selected(), {"one": ids[0]})][:1]
+        return list(_merged(connection.execute(_one_selected(), {"one": ids[0]}), found).values())
     for start in range(0, len(ids), _CHUNK):
-        rows = connection.execute(_selected().where(store.items.c.id.in_(ids[start : start + _CHUNK])))
-        found.update((row.id, _item(row)) for row in rows)
+        _merged(connection.execute(_selected().where(store.items.c.id.in_(ids[start : start + _CHUNK]))), found)
     return [found[one] for one in ids if one in found]
 
 
@@ -243,9 +263,17 @@ def rename_class(project_id: str, old: str, new: str, *, merge: bool = False) ->
         elif other != class_id:
             if not merge:
                 raise StudioError(f"there is already a class '{new}'", f"Choose another name, or merge '{old}' into '{new}'.")
+            _drop_doubles(connection, class_id, other)
             connection.execute(update(store.marks).where(store.marks.c.class_id == class_id).values(class_id=other))
             connection.execute(delete(store.classes).where(store.classes.c.id == class_id))
     return new
+
+
+def _drop_doubles(connection: Connection, class_id: int, other: int) -> None:
+    """Of pictures that have both classes, take the first away: two into one leaves one."""
+    table = store.marks
+    both = select(table.c.item_id).where(table.c.class_id == other, table.c.kind == "class")
+    connection.execute(delete(table).where(table.c.class_id == class_id, table.c.kind == "class", table.c.item_id.in_(both)))
 
 
 def delete_class(project_id: str, name: str) -> int:
@@ -286,20 +314,51 @@ def set_label(item_id: int, label: str | None, revision: int, *, by: str = "pers
         return _by_id(connection, [item_id])[0]
 
 
+def set_labels(item_id: int, labels: Iterable[str], revision: int, *, by: str = "person", reviewed: bool = True) -> Item:
+    """Say all that a picture shows, in the place of what was said before. New class names make classes.
+
+    Args:
+        item_id: the picture.
+        labels: names of classes, in any order; none where it shows none of them.
+        revision: the revision that the decision was made on.
+        by: 'person' or 'import'.
+        reviewed: whether this is all it shows; with no labels and False nobody has looked at it yet.
+
+    Raises:
+        ConflictError: if the picture was edited since `revision`.
+        StudioError: if it is gone, or a class name is not one.
+    """
+    with store.session() as connection:
+        touch(connection, item_id, revision, reviewed=reviewed)
+        put_labels(connection, item_id, labels, by=by)
+        return _by_id(connection, [item_id])[0]
+
+
 def put_label(connection: Connection, item_id: int, label: str | None, *, by: str = "person") -> None:
     """Do the writing of `set_label`, as a part of a larger transaction in which the picture was touched.
 
     Raises:
         StudioError: if the class name is not one.
     """
-    name = None if label is None else clean_name(label, "class")
-    labels = store.marks
-    connection.execute(delete(labels).where(labels.c.item_id == item_id, labels.c.kind == "class"))
-    if name is not None:
-        project_id = connection.scalar(select(store.items.c.project_id).where(store.items.c.id == item_id))
-        assert project_id is not None, "the picture was touched in this transaction"
+    put_labels(connection, item_id, () if label is None else (label,), by=by)
+
+
+def put_labels(connection: Connection, item_id: int, labels: Iterable[str], *, by: str = "person") -> None:
+    """Do the writing of `set_labels`, as a part of a larger transaction in which the picture was touched.
+
+    Raises:
+        StudioError: if a class name is not one.
+    """
+    names = sorted({clean_name(label, "class") for label in labels})
+    table = store.marks
+    connection.execute(delete(table).where(table.c.item_id == item_id, table.c.kind == "class"))
+    if not names:
+        return
+    project_id = connection.scalar(select(store.items.c.project_id).where(store.items.c.id == item_id))
+    assert project_id is not None, "the picture was touched in this transaction"
+    for name in names:
         class_id = class_id_of(connection, project_id, name)
-        connection.execute(insert(labels).values(item_id=item_id, class_id=class_id, kind="class", by=by, created=time.time()))
+        connection.execute(insert(table).values(item_id=item_id, class_id=class_id, kind="class", by=by, created=time.time()))
 
 
 def exclude(item_id: int, excluded: bool = True) -> Item:

@@ -18,15 +18,19 @@ from engine.data import items, shapes, store
 from engine.data.names import clean_name
 from engine.errors import StudioError
 
-__all__ = ["MOST_MARKS", "TASK_KINDS", "Mark", "holds", "most_drawn", "of_items", "propose", "replace", "set_reviewed"]
+__all__ = ["MOST_MARKS", "TAGGING", "TASK_KINDS", "Mark", "holds", "most_drawn", "of_items", "one_each", "propose", "replace", "set_reviewed"]
 
 TASK_KINDS: Mapping[str, tuple[shapes.Kind, ...]] = {
     "image-classification": ("class",),
+    "multi-label-classification": ("class",),
     "object-detection": ("box", "polygon", "mask"),
     "semantic-segmentation": ("polygon", "mask", "box"),
     "instance-segmentation": ("polygon", "mask"),
 }
 """Which kinds of label a task learns from, the usual one first. Where a task takes boxes, other shapes count with the box round them."""
+
+TAGGING = "multi-label-classification"
+"""The task in which a whole picture can have several classes, or none."""
 
 MOST_MARKS = 5000
 """Most marks of one picture."""
@@ -42,6 +46,15 @@ class Mark:
     by: str = "person"
     score: float | None = None
     id: int | None = None
+
+
+def one_each(task: str) -> bool:
+    """Tell whether each picture of a task has exactly one class. Elsewhere it can have several labels, or none: then `reviewed` says that this is known.
+
+    >>> one_each("image-classification"), one_each("multi-label-classification"), one_each("object-detection")
+    (True, False, False)
+    """
+    return "class" in TASK_KINDS[task] and task != TAGGING
 
 
 def of_items(item_ids: Iterable[int], *, proposals: bool = True) -> dict[int, list[Mark]]:

@@ -15,7 +15,7 @@ from sqlalchemy import delete as sql_delete
 
 from engine import locks, workspace
 from engine.data import store
-from engine.data.marks import TASK_KINDS
+from engine.data.marks import TASK_KINDS, one_each
 from engine.data.names import clean_name
 from engine.errors import StudioError
 
@@ -41,7 +41,8 @@ class Project:
 class Summary:
     """A project's pictures in numbers. Pictures set aside count only in `excluded`.
 
-    `classes` holds every class, also the empty ones, by name, with how many pictures it has, or labels where they are drawn.
+    `classes` holds every class, also the empty ones, by name, with how many pictures it has, or labels where they are drawn;
+    a picture with several classes counts for each.
     `splits` counts pictures by 'train', 'val', 'test' and '' (none yet).
     """
 
@@ -182,7 +183,8 @@ def purge(project_id: str) -> None:
 def summary(project_id: str) -> Summary:
     """Count a project's pictures by class and split."""
     items, classes, labels = store.items, store.classes, store.marks
-    kinds = TASK_KINDS[get(project_id).task]
+    task = get(project_id).task
+    kinds = TASK_KINDS[task]
     with store.session() as connection:
         by_split = connection.execute(
             select(items.c.excluded, items.c.split, func.count()).where(items.c.project_id == project_id).group_by(items.c.excluded, items.c.split)
@@ -199,7 +201,7 @@ def summary(project_id: str) -> Summary:
         excluded = sum(count for aside, _, count in by_split if aside)
         if excluded:
             _without_excluded(connection, project_id, counts, kinds)
-        labelled = sum(counts.values()) if "class" in kinds else _done(connection, project_id, kinds)
+        labelled = sum(counts.values()) if one_each(task) else _done(connection, project_id, kinds)
         covers = _covers(connection, project_id, [row.id for row in names], kinds)
     used = sum(count for aside, _, count in by_split if not aside)
     return Summary(
@@ -214,7 +216,7 @@ def summary(project_id: str) -> Summary:
 
 
 def _done(connection: Connection, project_id: str, kinds: Sequence[str]) -> int:
-    """Count the pictures that are labelled: with something drawn in them, or looked at and found to be empty."""
+    """Count the pictures that are labelled: with a label of these kinds, or looked at and found to have none."""
     items, labels = store.items, store.marks
     drawn = select(labels.c.item_id).where(labels.c.kind.in_(kinds), labels.c.by != "model")
     query = select(func.count()).select_from(items).where(items.c.project_id == project_id, items.c.excluded.is_(False))

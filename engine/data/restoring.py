@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import delete, insert, select
 
 from engine.data import items, marks, projects, store, versions
-from engine.data.marks import TASK_KINDS
+from engine.data.marks import TAGGING, TASK_KINDS
 from engine.errors import StudioError
 
 __all__ = ["restore_labels"]
@@ -23,8 +23,11 @@ def restore_labels(project_id: str, version_id: str) -> int:
     keep their labels; pictures that are gone stay gone.
     """
     wanted = versions.load(project_id, version_id)
-    if "class" not in TASK_KINDS[projects.get(project_id).task]:
+    task = projects.get(project_id).task
+    if "class" not in TASK_KINDS[task]:
         return _restore_shapes(project_id, wanted)
+    if task == TAGGING:
+        return _restore_tags(project_id, wanted)
     with suppress(StudioError):  # too little to train on is no reason not to go back
         versions.freeze(project_id)
     labels = {entry["sha256"]: wanted["classes"][entry["label"]] for entry in wanted["items"]}
@@ -42,6 +45,22 @@ def restore_labels(project_id: str, version_id: str) -> int:
             items.touch(connection, one, None)
             connection.execute(delete(drawn).where(drawn.c.item_id == one, drawn.c.kind == "class"))
             connection.execute(insert(drawn).values(item_id=one, class_id=class_ids[name], kind="class", by="person", created=time.time()))
+    return len(changed)
+
+
+def _restore_tags(project_id: str, wanted: Mapping[str, Any]) -> int:
+    with suppress(StudioError):
+        versions.freeze(project_id)
+    labels = {entry["sha256"]: tuple(sorted(wanted["classes"][one] for one in entry["labels"])) for entry in wanted["items"]}
+    table = store.items
+    with store.session() as connection:
+        ids = list(connection.scalars(select(table.c.id).where(table.c.project_id == project_id)))
+    present = items.get_items(ids)
+    changed = [item for item in present if item.sha256 in labels and (item.labels != labels[item.sha256] or not (item.labels or item.reviewed))]
+    with store.session() as connection:
+        for item in changed:
+            items.touch(connection, item.id, None, reviewed=True)
+            items.put_labels(connection, item.id, labels[item.sha256])
     return len(changed)
 
 

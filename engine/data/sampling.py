@@ -22,13 +22,13 @@ MOST_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture: a small JPEG of it, its real size, its class and the labels in it (class, kind, shape)."""
+    """One picture: a small JPEG of it, its real size, its classes and the labels in it (class, kind, shape)."""
 
     name: str
     jpeg: bytes
     width: int
     height: int
-    label: str | None
+    labels: tuple[str, ...]
     marks: Sequence[placing.Placed]
 
 
@@ -50,7 +50,7 @@ def _chosen(data: DataSet, count: int) -> list[Found]:
     seen: set[str] = set()
     chosen: dict[str, Found] = {}
     for found in data.pictures:
-        labels = {mark.label for mark in found.marks} | ({found.label} if found.label else set())
+        labels = {mark.label for mark in found.marks} | set(found.labels)
         if labels - seen and len(chosen) < count:
             seen |= labels
             chosen[found.name] = found
@@ -73,4 +73,4 @@ def _read(source: sources.Source, data: DataSet, found: Found) -> Sample:
     memory = io.BytesIO()
     picture.save(memory, "JPEG", quality=84)
     placed = placing.place(marks, found.size, checked, found.name, Tally())
-    return Sample(found.name, memory.getvalue(), checked.width, checked.height, found.label, placed)
+    return Sample(found.name, memory.getvalue(), checked.width, checked.height, found.labels, placed)

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, bindparam, select, update
 
 from engine.data import store
 from engine.data.grouping import Way, grouper
-from engine.data.marks import TASK_KINDS
+from engine.data.marks import TASK_KINDS, one_each
 from engine.data.stratify import NAMES, Unit, divide
 from engine.errors import StudioError
 
@@ -188,7 +188,8 @@ def _write(connection: Connection, places: dict[int, str]) -> None:
 
 def _labelled(connection: Connection, project_id: str, settings: Settings) -> list[_Picture]:
     items, marks = store.items, store.marks
-    kinds = TASK_KINDS[str(connection.scalar(select(store.projects.c.task).where(store.projects.c.id == project_id)))]
+    task = str(connection.scalar(select(store.projects.c.task).where(store.projects.c.id == project_id)))
+    kinds = TASK_KINDS[task]
     pairs = connection.execute(
         select(marks.c.item_id, marks.c.class_id)
         .distinct()
@@ -200,7 +201,7 @@ def _labelled(connection: Connection, project_id: str, settings: Settings) -> li
         shown[item_id].append(class_id)
     columns = (items.c.id, items.c.sha256, items.c.split, items.c.split_given, items.c.reviewed, items.c.name, items.c.group_name, items.c.fingerprint)
     rows = connection.execute(select(*columns).where(items.c.project_id == project_id, items.c.excluded.is_(False)))
-    empty_too = "class" not in kinds  # a picture in which a person found nothing to draw teaches too
+    empty_too = not one_each(task)  # a picture in which a person found nothing teaches too
     group = grouper(settings.group, settings.pattern)
     return [
         _Picture(one, sha256, split, given, tuple(shown.get(one, (0,))), group(name, group_name), fingerprint)

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, delete, func, insert, select, update
 
 from engine.data import items, store
+from engine.data.marks import one_each
 
 __all__ = ["Suggestion", "agree", "agree_above", "count", "counts", "drawn_on", "forget", "of_items", "suggest", "unsure"]
 
@@ -30,20 +31,22 @@ class Suggestion:
 def suggest(project_id: str, rows: Iterable[tuple[int, str, float]]) -> int:
     """Put proposals (picture, class, score) in the place of the project's earlier ones; return how many are kept.
 
-    Pictures that have a class by now, are set aside or gone keep none: people are faster than a job.
+    Pictures that have a class by now, are known to show none, are set aside or gone keep none: people are faster than a job.
     """
     table, pictures = store.marks, store.items
     now = time.time()
     with store.session() as connection:
         _forget(connection, project_id)
         ids: dict[str, int] = {}
-        free = set(connection.scalars(select(pictures.c.id).where(pictures.c.project_id == project_id, pictures.c.excluded.is_(False))))
+        mine = select(pictures.c.id).where(pictures.c.project_id == project_id, pictures.c.excluded.is_(False))
+        task = str(connection.scalar(select(store.projects.c.task).where(store.projects.c.id == project_id)))
+        free = set(connection.scalars(mine if one_each(task) else mine.where(pictures.c.reviewed.is_(False))))
         free -= set(
             connection.scalars(
                 select(table.c.item_id).join(pictures, pictures.c.id == table.c.item_id).where(pictures.c.project_id == project_id, table.c.kind == "class")
             )
         )
-        kept = []
+        kept: list[dict[str, Any]] = []
         for item_id, label, score in rows:
             if item_id in free:
                 ids[label] = ids.get(label) or items.class_id_of(connection, project_id, label)

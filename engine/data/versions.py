@@ -19,7 +19,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from engine import workspace
 from engine.data import projects, splits, store
-from engine.data.marks import TASK_KINDS
+from engine.data.marks import TAGGING, TASK_KINDS
 from engine.data.names import clean_name
 from engine.errors import StudioError
 
@@ -65,7 +65,7 @@ def now(project_id: str) -> dict[str, Any]:
 
 
 def _composed(connection: Connection, project: projects.Project, *, check: bool) -> dict[str, Any]:
-    compose = _whole_pictures if "class" in TASK_KINDS[project.task] else _with_shapes
+    compose = _tagged if project.task == TAGGING else _whole_pictures if "class" in TASK_KINDS[project.task] else _with_shapes
     names, entries = compose(connection, project, check)
     body: dict[str, Any] = {"task": project.task, "classes": names, "items": entries}
     return {"id": _identity(body), **body}
@@ -86,6 +86,38 @@ def _whole_pictures(connection: Connection, project: projects.Project, check: bo
     names = sorted({row.label for row in rows})
     index = {name: place for place, name in enumerate(names)}
     return names, [{**_entry(row), "label": index[row.label]} for row in rows]
+
+
+def _tagged(connection: Connection, project: projects.Project, check: bool) -> tuple[list[str], list[dict[str, Any]]]:
+    """Return class names and entries of pictures that show several classes, or none: `labels` are their indices, sorted."""
+    items, marks, classes = store.items, store.marks, store.classes
+    shown: dict[int, set[str]] = defaultdict(set)
+    query = select(marks.c.item_id, classes.c.name).join(classes, classes.c.id == marks.c.class_id)
+    for row in connection.execute(query.where(classes.c.project_id == project.id, marks.c.kind == "class", marks.c.by != "model")):
+        shown[row.item_id].add(row.name)
+    wanted = select(*_columns(), items.c.reviewed).where(items.c.project_id == project.id, items.c.excluded.is_(False), items.c.split.is_not(None))
+    rows = [row for row in connection.execute(wanted.order_by(items.c.id)) if row.reviewed or row.id in shown]
+    names = sorted({name for row in rows for name in shown.get(row.id, ())})
+    if check:
+        _check_enough_tags(names, [(frozenset(shown.get(row.id, ())), row.split) for row in rows])
+    index = {name: place for place, name in enumerate(names)}
+    return names, [{**_entry(row), "labels": sorted(index[name] for name in shown.get(row.id, ()))} for row in rows]
+
+
+def _check_enough_tags(names: list[str], rows: list[tuple[frozenset[str], str]]) -> None:
+    if not names:
+        raise StudioError("no picture has a class yet", "Tag some on the Label page, or import a data set that brings classes.")
+    learned = [labels for labels, split in rows if split == "train"]
+    for name in names:
+        if not any(name in labels for labels in learned):
+            raise StudioError(f"no training picture shows '{name}': all that do are kept for validation and test", f"Tag more of '{name}', or split again.")
+    if len(set(learned)) < 2:
+        raise StudioError(
+            f"every training picture shows the same: {', '.join(names[:6])}",
+            "Add pictures that show something else, or none of these, so that there is a difference to learn.",
+        )
+    if not any(split == "val" for _, split in rows):
+        raise StudioError("no picture is left for validation", "Split again, or tag more pictures.")
 
 
 def _with_shapes(connection: Connection, project: projects.Project, check: bool) -> tuple[list[str], list[dict[str, Any]]]:

@@ -22,6 +22,9 @@ from engine.runs import Run, find, read_report
 __all__ = ["Comparison", "Pair", "Row", "compare"]
 
 MOST_DISAGREEMENTS = 500
+DRAWS = (200, 1000)
+"""Fewest and most draws of a bootstrap; between them as many as DRAWN pictures make: 80 MB."""
+DRAWN = 20_000_000
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,8 @@ class Row:
     """One run on the leaderboard.
 
     `score` (its task's leading figure), its interval and `figures` are on its own held-out pictures. `common_score` is the mean quality of
-    its answers on the pictures that all runs share: right or wrong for sorting, F1 or overlap of each picture for drawn labels.
+    its answers on the pictures that all runs share: right or wrong for sorting, F1 or overlap of each picture for drawn labels. For tagging it is the
+    leading figure itself, counted on those pictures.
     """
 
     run_id: str
@@ -94,13 +98,15 @@ def compare(runs: list[Run]) -> Comparison:
         raise StudioError(f"runs of different tasks ({', '.join(tasks)}) cannot be compared", "Choose runs of one task.")
     common = _common(tested)
     quality = np.array([[entry.quality[sha] for entry in tested] for sha in common], np.float64).reshape(len(common), len(tested))
-    best = _best(tested, quality)
-    pairs = _pairs(tested, quality, best)
+    draws = _draws(tested, common)
+    scores = quality.mean(0) if draws is None and len(common) else None if draws is None else draws[0]
+    best = _best(tested, scores)
+    pairs = _pairs(tested, quality, best, draws)
     disagreements = _disagreements(tested, common)
-    board = [_row(entry, quality[:, i]) for i, entry in enumerate(tested)]
+    board = [_row(entry, quality[:, i], None if draws is None else draws[:, i]) for i, entry in enumerate(tested)]
     board.sort(key=lambda row: (row.run_id != tested[best].run.id, -(row.common_score if row.common_score is not None else row.score), -row.score))
     names = {entry.run.id: _name(entry, tested) for entry in tested}
-    leader, means = tested[best].run.id, quality.mean(0) if len(common) else None
+    leader = tested[best].run.id
     return Comparison(
         task=tasks[0],
         run_ids=[entry.run.id for entry in tested],
@@ -114,7 +120,7 @@ def compare(runs: list[Run]) -> Comparison:
         n_common=len(common),
         n_disagreements=len(disagreements),
         p_value=min((pair.corrected_p for pair in pairs), default=None),
-        verdict=verdict(names, leader, pairs, means, len(common), shades=tested[0].shades),
+        verdict=verdict(names, leader, pairs, scores, len(common), shades=tested[0].shades, figure=tested[0].figure_title),
         notes=[*_notes(tested, len(common)), *_seen_before(tested, set(common))],
     )
 
@@ -132,45 +138,68 @@ def _common(tested: list[Judged]) -> list[str]:
     return [sha for sha in first.quality if all(sha in other.quality and other.truth[sha] == first.truth[sha] for other in others)]
 
 
-def _best(tested: list[Judged], quality: np.ndarray) -> int:
+def _draws(tested: list[Judged], common: list[str]) -> np.ndarray | None:
+    """Return the leading figure of each run [D, runs] on draws of the common pictures, the same ones for all; the first draw is each picture once.
+
+    None where the figure is the mean quality, so that nothing need be drawn, or there is no common picture.
+    """
+    if tested[0].figure is None or not common:
+        return None
+    draws = min(DRAWS[1], max(DRAWS[0], DRAWN // len(common)))
+    counts_DN = np.random.default_rng(0).multinomial(len(common), np.full(len(common), 1 / len(common)), draws)
+    counts_DN = np.concatenate([np.ones((1, len(common)), np.int64), counts_DN])
+    return np.stack([entry.figure(common, counts_DN) for entry in tested if entry.figure is not None], 1)
+
+
+def _best(tested: list[Judged], scores: np.ndarray | None) -> int:
     """Return the index of the leader: the best answers on common pictures, then the task's figures, then the smaller loss."""
 
     def rank(i: int) -> tuple[float, float, float]:
         figures, score = tested[i].report["metrics"], tested[i].score
-        return (float(quality[:, i].mean()) if len(quality) else score, figures.get("macro_f1", score), -(figures.get("loss") or 0.0))
+        return (score if scores is None else float(scores[i]), figures.get("macro_f1", score), -(figures.get("loss") or 0.0))
 
     return max(range(len(tested)), key=rank)
 
 
-def _pairs(tested: list[Judged], quality: np.ndarray, best: int) -> list[Pair]:
+def _pairs(tested: list[Judged], quality: np.ndarray, best: int, draws: np.ndarray | None) -> list[Pair]:
     """Compare the best with each other run on the common pictures; none where there are none."""
     others = [i for i in range(len(tested)) if i != best] if len(quality) else []
     ahead = [quality[:, best] - quality[:, i] for i in others]
     counts = [(int((gap > _ALIKE).sum()), int((gap < -_ALIKE).sum())) for gap in ahead]
-    shades = tested[0].shades
-    p_values = [paired.sign_flip(gap) if shades else paired.mcnemar(*pair) for gap, pair in zip(ahead, counts, strict=True)]
-    intervals = [paired.mean_interval(gap) if shades else paired.difference_interval(*pair, len(gap)) for gap, pair in zip(ahead, counts, strict=True)]
-    rows = zip(others, ahead, counts, intervals, p_values, paired.holm(p_values), strict=True)
+    found = [_judged_pair(tested[0].shades, gap, pair) for gap, pair in zip(ahead, counts, strict=True)]
+    if draws is not None:
+        found = [(float(draws[0, best] - draws[0, i]), *paired.figure_difference(draws[1:, best], draws[1:, i])) for i in others]
+    rows = zip(others, counts, found, paired.holm([p for _, _, p in found]), strict=True)
     return [
         Pair(
             best=tested[best].run.id,
             other=tested[i].run.id,
             wins=wins,
             losses=losses,
-            difference=float(gap.mean()),
+            difference=difference,
             interval=interval,
             p_value=p,
             corrected_p=corrected,
         )
-        for i, gap, (wins, losses), interval, p, corrected in rows
+        for i, (wins, losses), (difference, interval, p), corrected in rows
     ]
+
+
+def _judged_pair(shades: bool, gap: np.ndarray, counts: tuple[int, int]) -> tuple[float, tuple[float, float], float]:
+    """Return by how much one run answers better than another on the same pictures, where that lies, and the p-value."""
+    if shades:
+        return float(gap.mean()), paired.mean_interval(gap), paired.sign_flip(gap)
+    return float(gap.mean()), paired.difference_interval(*counts, len(gap)), paired.mcnemar(*counts)
 
 
 _ALIKE = 1e-9
 
 
-def _row(entry: Judged, quality: np.ndarray) -> Row:
+def _row(entry: Judged, quality: np.ndarray, draws: np.ndarray | None) -> Row:
     def common_interval() -> tuple[float, float]:
+        if draws is not None:
+            low, high = np.quantile(draws[1:], [0.025, 0.975])
+            return float(low), float(high)
         return paired.mean_interval(quality) if entry.shades else metrics.wilson(int(quality.sum()), len(quality))
 
     return Row(
@@ -183,7 +212,7 @@ def _row(entry: Judged, quality: np.ndarray) -> Row:
         score=entry.score,
         interval=entry.interval,
         figures=dict(entry.report["metrics"]),
-        common_score=float(quality.mean()) if len(quality) else None,
+        common_score=None if not len(quality) else float(quality.mean() if draws is None else draws[0]),
         common_interval=common_interval() if len(quality) else None,
         seconds=(entry.report.get("seconds") or {}).get("total"),
     )

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from engine.data.images import looked_at
 from engine.export.metadata import Preprocessing
 from engine.export.predictor import Predictor
 
@@ -78,12 +79,13 @@ def _windows(size: int, patches: int) -> NDArray[np.float32]:
 def overlay(picture: Image.Image, heat_HW: NDArray[np.float32], preprocessing: Preprocessing | None = None, strength: float = 0.6) -> Image.Image:
     """Return the picture with the heat laid over it; cool places stay as they are.
 
-    With `preprocessing` the heat is put where the model's centre crop was, and what the model did not see is darkened.
+    With `preprocessing` the heat is put where the model looked, its centre crop or all of it, and what the model did not see is darkened.
     """
     base = picture.convert("RGB")
     left, top, side_w, side_h = 0, 0, base.width, base.height
     if preprocessing is not None:
-        side_w = side_h = max(1, round(min(base.size) * preprocessing.crop_share))
+        edges = looked_at(*base.size, preprocessing.fit)
+        side_w, side_h = (max(1, round((edges[2 + axis] - edges[axis]) * preprocessing.crop_share)) for axis in (0, 1))
         left, top = (base.width - side_w) // 2, (base.height - side_h) // 2
     warm = Image.fromarray((heat_HW * 255).astype(np.uint8)).resize((side_w, side_h), Image.Resampling.BICUBIC)
     share_HW1 = (np.asarray(warm, np.float32) / 255)[..., None]

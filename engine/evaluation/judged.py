@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from engine import workspace
+from engine.evaluation import tag_report, tags
+from engine.evaluation.metrics import Floats
 from engine.evaluation.report import read_predictions
+from engine.evaluation.tags import Bools
+from engine.export.metadata import TAGGING
 from engine.runs import Run
 
 __all__ = ["Judged", "load", "support"]
 
 _LEADING = {"object-detection": "map", "instance-segmentation": "map", "semantic-segmentation": "miou"}
-"""The figure that leads a task with drawn labels; sorting is led by its accuracy."""
+"""The figure that leads a task with drawn labels; sorting is led by its accuracy, tagging by its mean average precision."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +32,8 @@ class Judged:
         quality: how good each answer is, 0..1; shades: whether there is anything between wrong and right.
         truth: what must be the same for two runs to have had the same question; answer: what was said, and sure: how surely.
         class_metric: the figure by which classes are compared.
+        figure: gives the leading figure [D] on pictures named by their content [N], each counted as often as [D, N] says, where that figure is
+            no mean over pictures and so their quality does not say it; figure_title: what it is called.
     """
 
     run: Run
@@ -38,11 +47,15 @@ class Judged:
     sure: Mapping[str, float]
     class_metric: str
     shades: bool
+    figure: Callable[[Sequence[str], NDArray[Any]], Floats] | None = None
+    figure_title: str = ""
 
 
 def load(run: Run, report: Mapping[str, Any]) -> Judged:
     """Return a finished run as comparing sees it."""
     version = workspace.read_json(run.path("version.json"))
+    if report["task"] == TAGGING:
+        return _tagged(run, report, version)
     return _drawn(run, report, version) if report["task"] in _LEADING else _sorted(run, report, version)
 
 
@@ -68,6 +81,39 @@ def _sorted(run: Run, report: Mapping[str, Any], version: Mapping[str, Any]) -> 
         sure={sha: float(predictions.probabilities[row].max()) for sha, row in rows.items()},
         class_metric="f1",
         shades=False,
+    )
+
+
+def _tagged(run: Run, report: Mapping[str, Any], version: Mapping[str, Any]) -> Judged:
+    found, names = tag_report.read_predictions(run.path("predictions.npz")), report["classes"]
+    content = {item["id"]: item["sha256"] for item in version["items"]}
+    rows = {content[item]: row for row, item in enumerate(found.item_ids.tolist()) if item in content}
+    said_NK = tags.decided(found.probabilities, np.array(report["thresholds"]))
+    quality_N = tags.picture_f1(found.targets, said_NK)
+    interval = report["interval"]["map"]
+
+    def listed(shown_K: Bools) -> str:
+        return ", ".join(names[place] for place in np.flatnonzero(shown_K)) or "none"
+
+    def figure(pictures: Sequence[str], counts_DN: NDArray[Any]) -> Floats:
+        places = [rows[sha] for sha in pictures]
+        return tags.resampled(found.targets[places], found.probabilities[places], counts_DN)
+
+    quality = {sha: float(quality_N[row]) for sha, row in rows.items()}
+    return Judged(
+        run,
+        report,
+        version,
+        score=report["metrics"]["map"],
+        interval=tuple(interval) if interval else None,
+        quality=quality,
+        truth={sha: listed(found.targets[row]) for sha, row in rows.items()},
+        answer={sha: listed(said_NK[row]) for sha, row in rows.items()},
+        sure=quality,
+        class_metric="ap",
+        shades=True,
+        figure=figure,
+        figure_title="mean average precision",
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from engine.export.metadata import About
 from engine.recipe import Recipe, usual
 
-__all__ = ["FEW_IN_A_CLASS", "FEW_TEST_PICTURES", "HELD", "TEMPLATES", "cell", "command", "filled", "listed", "model_card", "origins", "readme"]
+__all__ = ["FEW_IN_A_CLASS", "FEW_TEST_PICTURES", "HELD", "TEMPLATES", "cell", "command", "filled", "limits", "listed", "model_card", "origins", "readme"]
 
 TEMPLATES = Path(__file__).with_name("templates")
 
@@ -27,11 +27,14 @@ FEW_TEST_PICTURES = 100
 FEW_IN_A_CLASS = 30
 
 
-def readme(title: str, about: About) -> str:
-    """Return README.md."""
-    row = about.preprocessing
-    words = {"size": row.image_size, "short": round(row.image_size / row.crop_share), "interpolation": row.interpolation}
-    return filled("README.md", title=title, n_classes=len(about.labels), class_words=listed(about.labels), **words)
+def readme(title: str, about: About, purpose: str = "", outputs: str = "") -> str:
+    """Return README.md. `purpose` and `outputs` say what the model is for and what it gives, if not one class a picture."""
+    row, purpose = about.preprocessing, purpose or f"sort pictures into {len(about.labels)} classes"
+    size, short = row.image_size, round(row.image_size / row.crop_share)
+    centre = f"take the picture's central square, resize it to {short} px a side ({row.interpolation}, antialiased), cut out the centre\n{size} x {size} px"
+    stretched = f"resize the whole picture to {size} x {size} px, whatever its shape ({row.interpolation}, antialiased)"
+    words = {"size": size, "steps": stretched if row.fit == "stretch" else centre}
+    return filled("README.md", title=title, purpose=purpose, outputs=outputs and f"\n{outputs}", class_words=listed(about.labels), **words)
 
 
 def model_card(title: str, about: About, report: Mapping[str, Any], version: Mapping[str, Any], recipe: Recipe, parity: Mapping[str, Any], data: str) -> str:
@@ -61,7 +64,7 @@ def model_card(title: str, about: About, report: Mapping[str, Any], version: Map
         ),
         confused=_confused(report),
         data_rows=_data_rows(version),
-        limits=_limits(report, about),
+        limits=limits(report, about, "A picture of anything else still gets one of these names, sometimes with a high percentage."),
         **origins(about, version, recipe, parity, data),
     )
 
@@ -133,13 +136,16 @@ def _data_rows(version: Mapping[str, Any]) -> str:
     return "\n".join(f"| {cell(name)} | {counts[i, 'train']} | {counts[i, 'val']} | {counts[i, 'test']} |" for i, name in rows)
 
 
-def _limits(report: Mapping[str, Any], about: About) -> str:
-    """Say plainly what the model is not to be trusted with."""
-    size = about.preprocessing.image_size
+def limits(report: Mapping[str, Any], about: About, unknown: str) -> str:
+    """Say plainly what the model is not to be trusted with; `unknown`: what it makes of things it does not know."""
+    size = f"{about.preprocessing.image_size} x {about.preprocessing.image_size}"
+    seen, lost = f"the centre of the picture at {size}", "What is small or near the edge may be lost."
+    if about.preprocessing.fit == "stretch":
+        seen, lost = f"the whole picture, pressed into {size}", "What is only a few pixels large there is lost."
     said = [
-        f"It knows {len(about.labels)} classes and nothing else. A picture of anything else still gets one of these names, sometimes with a high percentage.",
+        f"It knows {len(about.labels)} classes and nothing else. {unknown}",
         "It was measured on pictures like those it learned from. Other cameras, light, backgrounds or places can make it much worse: try it on your own first.",
-        f"It sees the centre of the picture at {size} x {size} pixels. What is small or near the edge may be lost.",
+        f"It sees {seen} pixels. {lost}",
     ]
     if report["n"] < FEW_TEST_PICTURES:
         said.append(f"It was measured on {report['n']} pictures only, so its figures are rough: mind the interval above.")

@@ -10,8 +10,8 @@ from typing import Any
 
 from engine import workspace
 from engine.errors import StudioError
-from engine.export import card, card_drawn
-from engine.export.metadata import SORTING, About
+from engine.export import card, card_drawn, card_tags
+from engine.export.metadata import TAGGING, WHOLE, About
 from engine.export.predictor import Predictor
 from engine.models.own_onnx.beside import data_path
 from engine.runs import Run, read_report
@@ -34,7 +34,7 @@ def deploy_folder(run: Run, out_zip: Path, *, project_name: str = "") -> Path:
         "README.md": _words(about).readme(_title(run, project_name), about),
         "MODEL_CARD.md": model_card(run, project_name=project_name),
         "labels.txt": "\n".join(label.replace("\n", " ") for label in about.labels) + "\n",
-        "predict.py": (card.TEMPLATES / ("predict.py" if about.task == SORTING else "predict_drawn.py")).read_text().replace("# ruff: noqa: T201\n", ""),
+        "predict.py": (card.TEMPLATES / ("predict.py" if about.task in WHOLE else "predict_drawn.py")).read_text().replace("# ruff: noqa: T201\n", ""),
         "requirements.txt": "".join(f"{name}=={installed(name)}\n" for name in NEEDED),
         "recipe.json": json.dumps(run.recipe.model_dump(), indent=1, ensure_ascii=False) + "\n",
     }
@@ -62,7 +62,7 @@ def model_card(run: Run, *, project_name: str = "") -> str:
 
 def _words(about: About) -> Any:
     """Return the module that words this task's papers."""
-    return card if about.task == SORTING else card_drawn
+    return card_tags if about.task == TAGGING else card if about.task in WHOLE else card_drawn
 
 
 def _about(run: Run) -> About:

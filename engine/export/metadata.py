@@ -4,28 +4,34 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from engine.data.geometry import FILL
+from engine.recipe import WHOLE
 
-__all__ = ["ABOUT_KEYS", "FITS", "About", "Preprocessing", "attach", "graft_version", "of_spec", "parse", "strip"]
+__all__ = ["ABOUT_KEYS", "FITS", "SORTING", "TAGGING", "WHOLE", "About", "Preprocessing", "attach", "graft_version", "of_spec", "parse", "strip"]
 
 ABOUT_KEYS = ("graft.labels", "graft.preprocessing", "graft.origin", "graft.task")
-SORTING = "image-classification"
-"""The task of files that do not say theirs: the first that Graft wrote."""
+SORTING, TAGGING = WHOLE
+"""The tasks whose models give one probability for each class of a whole picture. Files that do not say their task sort: the first that Graft wrote."""
+
+THRESHOLDS = "graft.thresholds"
+"""Where a file that tags says from which probability on each class counts as shown."""
+HALF = 0.5
 
 INTERPOLATIONS = ("bilinear", "bicubic")
-FITS = ("crop", "whole")
+FITS = ("crop", "stretch", "whole")
 
 
 @dataclass(frozen=True)
 class Preprocessing:
     """How a picture becomes the model's input, RGB 0..255.
 
-    fit 'crop': its central square, resized to image_size / crop_share, the centre of that. fit 'whole': the whole of it, resized to fit into
+    fit 'crop': its central square, resized to image_size / crop_share, the centre of that. fit 'stretch': all of it, resized to
+    image_size x image_size, whatever its shape. fit 'whole': the whole of it, resized to fit into
     height x width, in the upper left corner, the rest filled with grey `fill`. `mean` and `std` (of 1) are inside the network already; they
     are told for those who want to know.
     """
@@ -48,17 +54,18 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class About:
-    """All of it together."""
+    """All of it together. `thresholds`, one a label, are those of a model that tags; others have none."""
 
     labels: tuple[str, ...]
     preprocessing: Preprocessing
     origin: dict[str, Any]
     task: str = SORTING
+    thresholds: tuple[float, ...] = ()
 
 
 def of_spec(spec: Any) -> tuple[tuple[str, ...], Preprocessing, str]:
     """Return labels, preprocessing and task of an `engine.models.build.ModelSpec`."""
-    shape = (str(spec.fit), *spec.input_hw) if spec.fit == "whole" else ()
+    shape = (str(spec.fit), *(spec.input_hw if spec.fit == "whole" else ()))
     row = Preprocessing(int(spec.image_size), float(spec.crop_share), str(spec.interpolation), tuple(spec.mean), tuple(spec.std), *shape)
     return tuple(spec.classes), row, str(spec.task)
 
@@ -75,11 +82,14 @@ def graft_version() -> str:
         return str(tomllib.loads(project.read_text())["project"]["version"]) if project.exists() else "unknown"
 
 
-def attach(proto: Any, described: tuple[tuple[str, ...], Preprocessing, str], origin: Mapping[str, Any]) -> None:
-    """Write labels, preprocessing, origin and task into an onnx.ModelProto's metadata, in place."""
+def attach(proto: Any, described: tuple[tuple[str, ...], Preprocessing, str], origin: Mapping[str, Any], thresholds: Sequence[float] | None = None) -> None:
+    """Write labels, preprocessing, origin, task and the thresholds of one that tags (a half where not given) into an onnx.ModelProto's metadata, in place."""
     labels, preprocessing, task = described
     told = {"graft_version": graft_version(), "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **origin}
-    for key, value in zip(ABOUT_KEYS, (list(labels), asdict(preprocessing), told, task), strict=True):
+    rows: dict[str, Any] = dict(zip(ABOUT_KEYS, (list(labels), asdict(preprocessing), told, task), strict=True))
+    if task == TAGGING:
+        rows[THRESHOLDS] = list(thresholds or [HALF] * len(labels))
+    for key, value in rows.items():
         proto.metadata_props.add(key=key, value=json.dumps(value, ensure_ascii=False, allow_nan=False))
 
 
@@ -101,6 +111,7 @@ def parse(entries: Mapping[str, str]) -> About | None:
     try:
         labels, preprocessing, origin = (json.loads(entries[key]) for key in ABOUT_KEYS[:3])
         task = str(json.loads(entries.get(ABOUT_KEYS[3], json.dumps(SORTING))))
+        thresholds = tuple(map(float, json.loads(entries.get(THRESHOLDS, "[]"))))
         row = Preprocessing(
             image_size=int(preprocessing["image_size"]),
             crop_share=float(preprocessing["crop_share"]),
@@ -116,4 +127,5 @@ def parse(entries: Mapping[str, str]) -> About | None:
         return None
     whole = isinstance(labels, list) and labels and all(isinstance(label, str) for label in labels) and isinstance(origin, dict)
     sane = 1 <= row.image_size <= 4096 and 0.1 <= row.crop_share <= 1 and row.interpolation in INTERPOLATIONS and row.fit in FITS
-    return About(tuple(labels), row, origin, task) if whole and sane and max(row.input_hw) <= 4096 else None
+    decides = len(thresholds) == (len(labels) if whole and task == TAGGING else 0) and all(0 <= threshold <= 1 for threshold in thresholds)
+    return About(tuple(labels), row, origin, task, thresholds) if whole and sane and decides and max(row.input_hw) <= 4096 else None

@@ -6,7 +6,7 @@ The writing and checking is `engine.export.onnx_file`'s.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,9 @@ CHECKED_ON = 8
 
 def export_run(run: Run) -> dict[str, Any]:
     """Write a run's model.onnx and parity.json from its best checkpoint; return the parity."""
-    return export_best(run.path("best.safetensors"), workspace.read_json(run.path("version.json")), run.path("model.onnx"), origin_of(run))
+    report = read_report(run) or {}
+    version = workspace.read_json(run.path("version.json"))
+    return export_best(run.path("best.safetensors"), version, run.path("model.onnx"), origin_of(run), thresholds=report.get("thresholds"))
 
 
 def origin_of(run: Run) -> dict[str, str]:
@@ -52,14 +54,16 @@ def _start_of(run: Run) -> dict[str, str]:
     return {"starting_point": start.origin, "licence": start.licence}
 
 
-def export_best(best_path: Path, manifest: Mapping[str, Any], out: Path, origin: Mapping[str, Any]) -> dict[str, Any]:
+def export_best(
+    best_path: Path, manifest: Mapping[str, Any], out: Path, origin: Mapping[str, Any], *, thresholds: Sequence[float] | None = None
+) -> dict[str, Any]:
     """Build the network saved in best_path again, write it to `out` as ONNX and its parity to parity.json beside it; return the parity.
 
     Raises:
         StudioError: if the checkpoint is missing or damaged, or the file's answers differ from torch's.
     """
     network, spec = build.from_checkpoint(best_path)
-    parity = export_onnx(network, spec, out, origin=origin, pictures=pictures_of(manifest, spec))
+    parity = export_onnx(network, spec, out, origin=origin, pictures=pictures_of(manifest, spec), thresholds=thresholds)
     workspace.write_json(out.with_name("parity.json"), parity)
     return parity
 
@@ -67,7 +71,7 @@ def export_best(best_path: Path, manifest: Mapping[str, Any], out: Path, origin:
 def pictures_of(manifest: Mapping[str, Any], spec: ModelSpec) -> NDArray[np.uint8]:
     """Return a few held-out pictures [N, H, W, 3] as the model sees them, spread over the list and so over the classes."""
     order = {"test": 0, "val": 1, "train": 2}
-    listed = sorted(manifest["items"], key=lambda item: (order[item["split"]], item.get("label", 0), item["id"]))
+    listed = sorted(manifest["items"], key=lambda item: (order[item["split"]], item.get("label", 0), item.get("labels", []), item["id"]))
     held = [item for item in listed if item["split"] == listed[0]["split"]] if listed else []
     chosen = [held[i] for i in np.linspace(0, len(held) - 1, min(CHECKED_ON, len(held))).astype(int)]
     return _views([versions.absolute(item["path"]) for item in chosen], spec)

@@ -1,7 +1,7 @@
 """A trained network as one self-contained ONNX file, checked against torch on real pictures before it counts.
 
 In: `images` float32 [batch, 3, H, W], RGB, 0..255. Out: `probabilities` [batch, classes]; what networks give that find and outline things is
-`engine.export.dense_form`'s. Normalisation and softmax are inside.
+`engine.export.dense_form`'s. Normalisation and softmax, or sigmoid where a picture can show several classes, are inside.
 Labels, preprocessing and origin travel in the file's metadata (`engine.export.metadata`); nothing else does, no stack trace, no path.
 Running the file is left to `engine.export.predictor`; which model is exported when, to `engine.export.models`.
 """
@@ -17,6 +17,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -33,6 +34,7 @@ from engine.export import metadata
 from engine.models.build import ModelSpec
 from engine.models.own_onnx import stored
 from engine.models.own_onnx.beside import file_bytes
+from engine.models.own_onnx.write import activated
 from engine.tasks import TASKS
 
 __all__ = ["TOLERANCE", "Form", "Shipped", "export_onnx"]
@@ -51,14 +53,14 @@ log = logging.getLogger(__name__)
 
 
 class Shipped(nn.Module):
-    """The network with its normalisation in front and softmax behind: pictures 0..255 in, probabilities out."""
+    """The network with its normalisation in front and softmax or sigmoid behind: pictures 0..255 in, probabilities out."""
 
     mean_255: torch.Tensor
     std_255: torch.Tensor
 
-    def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float], activation: str = "softmax") -> None:
         super().__init__()
-        self.network = network
+        self.network, self.activation = network, activation
         self.register_buffer("mean_255", torch.tensor(mean, dtype=torch.float32).view(1, 3, 1, 1) * 255)
         self.register_buffer("std_255", torch.tensor(std, dtype=torch.float32).view(1, 3, 1, 1) * 255)
 
@@ -68,10 +70,18 @@ class Shipped(nn.Module):
 
     def forward(self, images_BCHW: torch.Tensor) -> torch.Tensor:
         """Return the probabilities [batch, classes] of pictures 0..255."""
-        return torch.softmax(self.logits(images_BCHW), 1)
+        return activated(self.logits(images_BCHW), self.activation)
 
 
-def export_onnx(module: nn.Module, spec: ModelSpec, path: Path, *, origin: Mapping[str, Any], pictures: NDArray[np.uint8]) -> dict[str, Any]:
+def export_onnx(
+    module: nn.Module,
+    spec: ModelSpec,
+    path: Path,
+    *,
+    origin: Mapping[str, Any],
+    pictures: NDArray[np.uint8],
+    thresholds: Sequence[float] | None = None,
+) -> dict[str, Any]:
     """Write the model to `path` and return how well it agrees with torch.
 
     Args:
@@ -79,6 +89,7 @@ def export_onnx(module: nn.Module, spec: ModelSpec, path: Path, *, origin: Mappi
         spec: says classes, picture size and preprocessing.
         origin: where the model comes from: starting_point, licence, version_id, run_id ...
         pictures: real pictures [N, H, W, 3] as the model sees them, at least one: what the file is checked on.
+        thresholds: of a model that tags, the probability from which on each class counts as shown; a half where they are not given.
 
     Returns:
         {"max_abs", "max_rel", "n", "passed", "exporter", "opset", "bytes", "latency_ms", "threads"}
@@ -92,7 +103,8 @@ def export_onnx(module: nn.Module, spec: ModelSpec, path: Path, *, origin: Mappi
     making = path.with_name(f".{path.name}.making") if own and stored.too_large(size) else None
     try:
         with stored.apart(making):
-            return _written(_form(module, spec), spec, path, origin, pictures, making)
+            describe = partial(metadata.attach, described=metadata.of_spec(spec), origin=origin, thresholds=thresholds)
+            return _written(_form(module, spec), describe, path, pictures, making)
     finally:
         if making is not None:
             shutil.rmtree(making, ignore_errors=True)
@@ -103,7 +115,7 @@ def _is_own(module: nn.Module, spec: ModelSpec) -> bool:
     return TASKS[spec.task].family != "dense" and hasattr(getattr(module, "backbone", None), "as_onnx")
 
 
-def _written(form: Form, spec: ModelSpec, path: Path, origin: Mapping[str, Any], pictures: NDArray[np.uint8], making: Path | None) -> dict[str, Any]:
+def _written(form: Form, describe: Callable[[onnx.ModelProto], None], path: Path, pictures: NDArray[np.uint8], making: Path | None) -> dict[str, Any]:
     """Write and check; a large network is made in the folder `making` first, its numbers in a file beside the graph."""
     images_BCHW = torch.from_numpy(np.ascontiguousarray(pictures.transpose(0, 3, 1, 2))).float()
     faults = []
@@ -111,7 +123,7 @@ def _written(form: Form, spec: ModelSpec, path: Path, origin: Mapping[str, Any],
         try:
             proto = write(form.shipped, images_BCHW[:1])
             metadata.strip(proto)
-            metadata.attach(proto, metadata.of_spec(spec), origin)
+            describe(proto)
             _check(proto, making / path.name if making is not None else None)
         except (
             RuntimeError,
@@ -168,7 +180,7 @@ def _form(module: nn.Module, spec: ModelSpec) -> Form:
         return Form(shipped, shipped.output_names, {"torchscript": dense_form.write}, lambda proto: proto, dense_form.parity, dense_form.fault)
     names = ("graph",) if _is_own(module, spec) else EXPORTERS
     return Form(
-        Shipped(module, spec.mean, spec.std).float().cpu().eval(),
+        Shipped(module, spec.mean, spec.std, TASKS[spec.task].activation).float().cpu().eval(),
         ("probabilities",),
         {name: _WRITERS[name] for name in names},
         _with_logits,
@@ -216,7 +228,7 @@ def _with_own_graph(shipped: Shipped, images_BCHW: torch.Tensor) -> onnx.ModelPr
 
     network: Any = shipped.network
     mean, std = shipped.mean_255.flatten() / 255, shipped.std_255.flatten() / 255
-    return write(network.backbone, network.head, mean.tolist(), std.tolist(), images_BCHW.shape[-1])
+    return write(network.backbone, network.head, mean.tolist(), std.tolist(), images_BCHW.shape[-1], shipped.activation)
 
 
 _WRITERS: dict[str, Callable[[Shipped, torch.Tensor], onnx.ModelProto]] = {
@@ -257,17 +269,17 @@ def _parity(shipped: Shipped, session: onnxruntime.InferenceSession, images_BCHW
         logits_NC = torch.cat([shipped.logits(part) for part in parts])
     answers = [session.run(["probabilities", "logits"], {"images": part.numpy()}) for part in parts]
     probabilities_NC, file_logits_NC = (torch.from_numpy(np.concatenate(column)) for column in zip(*answers, strict=True))
-    max_abs = float((probabilities_NC - logits_NC.softmax(1)).abs().max())
+    max_abs = float((probabilities_NC - activated(logits_NC, shipped.activation)).abs().max())
     max_rel = float((file_logits_NC - logits_NC).abs().max() / logits_NC.abs().max().clamp_min(1e-12))
     return {"max_abs": max_abs, "max_rel": max_rel, "n": len(images_BCHW), "passed": max_abs <= TOLERANCE and max_rel <= TOLERANCE}
 
 
 def _with_logits(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a copy that gives the softmax's input out as well, as `logits`."""
+    """Return a copy that gives out what the probabilities are made from as well, as `logits`."""
     copy = onnx.ModelProto()
     copy.CopyFrom(proto)
     last = next(node for node in copy.graph.node if "probabilities" in node.output)
-    assert last.op_type == "Softmax", last.op_type
+    assert last.op_type in ("Softmax", "Sigmoid"), last.op_type
     copy.graph.node.append(onnx.helper.make_node("Identity", [last.input[0]], ["logits"]))
     copy.graph.output.append(onnx.helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, None))
     return copy

@@ -23,7 +23,7 @@ from engine.data.images import for_model, opened
 from engine.errors import StudioError
 from engine.evaluation.answers import Answer, from_class_map, from_things
 from engine.export import metadata
-from engine.export.metadata import SORTING, Preprocessing
+from engine.export.metadata import SORTING, TAGGING, WHOLE, Preprocessing
 
 __all__ = ["OUTPUTS", "Predictor"]
 
@@ -37,6 +37,7 @@ BATCH = 32
 
 OUTPUTS = {
     SORTING: ("probabilities",),
+    TAGGING: ("probabilities",),
     "object-detection": ("detections",),
     "instance-segmentation": ("detections", "masks"),
     "semantic-segmentation": ("probabilities",),
@@ -98,7 +99,7 @@ def _fits(session: onnxruntime.InferenceSession, about: metadata.About) -> bool:
         [row.name for row in inputs] == ["images"]
         and tuple(row.name for row in outputs) == OUTPUTS.get(about.task)
         and inputs[0].shape[1:] == [3, *about.preprocessing.input_hw]
-        and (about.task != SORTING or outputs[0].shape[-1] in (len(about.labels), None))
+        and (about.task not in WHOLE or outputs[0].shape[-1] in (len(about.labels), None))
     )
 
 
@@ -132,6 +133,11 @@ class Predictor:
         return self._about.labels
 
     @property
+    def thresholds(self) -> tuple[float, ...]:
+        """The probability from which on each class counts as shown, of a model that tags; empty for others."""
+        return self._about.thresholds
+
+    @property
     def preprocessing(self) -> Preprocessing:
         """How pictures are prepared."""
         return self._about.preprocessing
@@ -162,10 +168,10 @@ class Predictor:
         """Return what it finds in pictures, in their own pixels, the surest first; for models that find or outline things or name pixels.
 
         Raises:
-            StudioError: if the model sorts whole pictures.
+            StudioError: if the model sorts or tags whole pictures.
         """
-        if self.task == SORTING:
-            raise StudioError("this model sorts whole pictures: it finds no things in them", "Ask it for its classes instead.")
+        if self.task in WHOLE:
+            raise StudioError("this model sorts or tags whole pictures: it finds no things in them", "Ask it for its classes instead.")
         return [self._answer(picture) for picture in pictures]
 
     def _answer(self, picture: Image.Image) -> Answer:
@@ -186,6 +192,13 @@ class Predictor:
         """Return the probabilities [N, C] of pictures."""
         parts = [self.run(np.stack([self.view(picture) for picture in pictures[i : i + BATCH]])) for i in range(0, len(pictures), BATCH)]
         return np.concatenate(parts) if parts else np.zeros((0, len(self.labels)), np.float32)
+
+    def tags(self, pictures: Sequence[Image.Image]) -> list[list[tuple[str, float]]]:
+        """Return for each picture every label that reaches its threshold with its probability, the most probable first; for models that tag."""
+        assert self.task == TAGGING, self.task
+        rows = self.probabilities(pictures)
+        said = rows >= np.array(self.thresholds)
+        return [[(self.labels[i], float(row[i])) for i in np.argsort(-row, kind="stable") if shown[i]] for row, shown in zip(rows, said, strict=True)]
 
     def predict(self, pictures: Sequence[Image.Image], top: int = 5) -> list[list[tuple[str, float]]]:
         """Return for each picture its `top` most probable labels with their probabilities, the most probable first."""

@@ -19,7 +19,7 @@ from typing import Any
 from engine import workspace
 from engine.errors import StudioError
 from engine.export import metadata
-from engine.export.metadata import SORTING
+from engine.export.metadata import WHOLE
 from engine.models.own_onnx.beside import data_path
 
 __all__ = ["BATCHES", "DENSE_BATCHES", "PRECISIONS", "TARGETS", "Target", "build_engine", "checked", "reason_against", "target"]
@@ -123,7 +123,7 @@ def build_engine(onnx_path: Path, out: Path, *, compute_capability: str = "8.9",
     if precision != "fp32" and data_path(onnx_path).exists():
         raise StudioError("a model of more than 2 GB cannot be halved here", "Choose full precision.")
     content = onnx_path.read_bytes() if precision == "fp32" or converted else _halved(onnx_path)
-    batches = BATCHES if _task_of(content) in ("", SORTING) else DENSE_BATCHES
+    batches = BATCHES if _task_of(content) in ("", *WHOLE) else DENSE_BATCHES
     plan = _build(trt, content, chosen, batches, str(onnx_path))
     workspace.write_bytes(out, plan)
     return {

@@ -53,7 +53,8 @@ class ModelSpec:
 
     Attributes:
         head: the new last layers of a pooled network, or a dense one's architecture.
-        fit: 'crop' cuts the centre of the central square; 'whole' shows the whole picture, with a margin to the right or below.
+        fit: 'crop' cuts the centre of the central square; 'stretch' presses all of a picture into a square; 'whole' shows all of it as it is, with a
+            margin to the right or below.
         height, width: of the network's input where that is no square of image_size a side; image_size is then the longer one.
         options: of a dense one's architecture, where they are not its own.
     """
@@ -248,11 +249,10 @@ def from_start(start: Start, recipe: Recipe, classes: Sequence[str], aspect: flo
         backbone=row.name,
         head=start.head or "linear",
         classes=tuple(classes),
-        **_input(start.head, recipe, row, aspect),
+        **{"crop_share": row.crop_share, **_input(start.head, recipe, row, aspect)},
         mean=tuple(row.mean),
         std=tuple(row.std),
         interpolation=row.interpolation,
-        crop_share=row.crop_share,
         dropout=recipe.dropout,
         drop_path=recipe.drop_path,
         task=recipe.task,
@@ -263,14 +263,20 @@ def from_start(start: Start, recipe: Recipe, classes: Sequence[str], aspect: flo
 
 def _input(head: str, recipe: Recipe, row: Backbone, aspect: float) -> dict[str, Any]:
     """Return the size of the network's input, and what of a picture is shown there."""
-    if TASKS[recipe.task].fit == "crop":
-        return {"image_size": recipe.image_size or row.image_size}
+    fit = TASKS[recipe.task].fit
+    if fit != "whole":
+        return {"image_size": recipe.image_size or row.image_size, **_square(fit)}
     from engine.models import dense
 
     step = math.lcm(dense.architecture(head).size_step, dense.pyramid(row.name).size_step)
     longer = recipe.image_size or (row.image_size if dense.pyramid(row.name).fixed_size else DENSE_PX)
     height, width = geometry.frame_of(longer, 1.0 if dense.pyramid(row.name).fixed_size else aspect, step)
     return {"image_size": max(height, width), "fit": "whole", "height": height, "width": width}
+
+
+def _square(fit: str) -> dict[str, Any]:
+    """Return what a spec says of a square input beyond its size: where all of a picture is pressed into it, nothing is cut off."""
+    return {"fit": "stretch", "crop_share": 1.0} if fit == "stretch" else {"fit": "crop"}
 
 
 def _options(head: str, recipe: Recipe) -> dict[str, Any]:
@@ -325,23 +331,25 @@ def _from_onnx(start: Start, recipe: Recipe, classes: tuple[str, ...]) -> tuple[
     if TASKS[recipe.task].fit == "whole":
         side = max(32, spec.image_size // 32 * 32)
         spec = replace(spec, fit="whole", image_size=side, height=side, width=side)
+    else:
+        spec = replace(spec, **_square(TASKS[recipe.task].fit))
     return build(spec, seed=recipe.seed), spec, "pretrained"
 
 
 def _from_run(start: Start, recipe: Recipe, classes: tuple[str, ...]) -> tuple[Network, ModelSpec, str]:
     """Take over the first share of a finished run's network; what lies deeper comes from the original backbone.
 
-    The head is taken over as well when the classes are the same and the whole network is.
+    The head is taken over as well when task and classes are the same and the whole network is.
     """
     assert start.run_id
     earlier, old = from_checkpoint(runs.find(start.run_id).path("best.safetensors"))
-    if old.task != recipe.task:
+    if old.task != recipe.task and not TASKS[old.task].family == TASKS[recipe.task].family == "pooled":
         raise StudioError(
             f"'{start.title}' learnt another kind of task ({TASKS[old.task].title.lower()})", "Start from a run of the same task, or from its backbone."
         )
     spec = replace(old, classes=classes, dropout=recipe.dropout, drop_path=recipe.drop_path, task=recipe.task)
-    if recipe.image_size and old.fit == "crop":
-        spec = replace(spec, image_size=recipe.image_size)
+    if old.fit != "whole":
+        spec = replace(spec, image_size=recipe.image_size or old.image_size, **({} if old.task == recipe.task else _square(TASKS[recipe.task].fit)))
     elif recipe.image_size:
         height, width = geometry.frame_of(recipe.image_size, old.input_hw[1] / old.input_hw[0])
         spec = replace(spec, image_size=max(height, width), height=height, width=width)
@@ -351,7 +359,7 @@ def _from_run(start: Start, recipe: Recipe, classes: tuple[str, ...]) -> tuple[N
     kept = {name: tensor for name, tensor in earlier.backbone.state_dict().items() if name in taken}
     own = network.backbone.state_dict()
     network.backbone.load_state_dict({**own, **{name: tensor for name, tensor in kept.items() if own[name].shape == tensor.shape}})
-    if old.classes != classes or recipe.reuse_depth < 1:
+    if (old.task, old.classes) != (recipe.task, classes) or recipe.reuse_depth < 1:
         return network, spec, "run"
     network.head.load_state_dict(earlier.head.state_dict())
     return network, spec, "run and head"

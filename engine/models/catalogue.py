@@ -326,8 +326,8 @@ def _ready() -> tuple[Optimized, ...]:
 
 
 def optimized(task: str = "image-classification") -> list[Optimized]:
-    """Return the ready models of a task, in the catalogue's order."""
-    return [entry for entry in _ready() if entry.task == task]
+    """Return the ready models that can be retrained for a task, in the catalogue's order: what those that sort have learnt to see serves tagging too."""
+    return [entry for entry in _ready() if entry.task == task or (entry.task, task) == ("image-classification", "multi-label-classification")]
 
 
 def resolve(start: str, task: str | None = None) -> Start:

@@ -6,10 +6,11 @@ from engine.tasks.base import Task
 from engine.tasks.classification import Classification
 from engine.tasks.detection import Detection
 from engine.tasks.instance_segmentation import InstanceSegmentation
+from engine.tasks.multilabel import MultiLabel
 from engine.tasks.segmentation import SemanticSegmentation
 
 __all__ = ["TASKS", "Task"]
 
-_ROWS: list[Task] = [Classification(), Detection(), SemanticSegmentation(), InstanceSegmentation()]
+_ROWS: list[Task] = [Classification(), MultiLabel(), Detection(), SemanticSegmentation(), InstanceSegmentation()]
 
 TASKS = {task.name: task for task in _ROWS}

@@ -29,16 +29,22 @@ class Task(Protocol):
     metric_titles: Mapping[str, str]
     family: Literal["pooled", "dense"]
     """What kind of network it takes: a vector a picture under a small head, or maps of features under an architecture."""
-    fit: Literal["crop", "whole"]
-    """How pictures are brought to the network: the centre of their central square, or whole, with a margin where the shapes differ."""
+    activation: Literal["softmax", "sigmoid", ""]
+    """What makes the outputs of a pooled network probabilities: one answer of K, or K answers; '' where the network decodes its own."""
+    fit: Literal["crop", "stretch", "whole"]
+    """How pictures are brought to the network: the centre of their central square; all of it pressed into a square; or whole, with a margin where the shapes
+    differ."""
     blends: tuple[str, ...]
     """In which ways pictures of a batch and their targets may be joined: settings of the recipe."""
 
     def targets(self, manifest: Mapping[str, Any], spec: Any) -> Any:
         """Return the targets of all N pictures, in the manifest's order, as the network of that `ModelSpec` sees the pictures."""
 
-    def weights(self, targets: Any, rows: NDArray[Any], classes: int) -> NDArray[Any]:
-        """Return for each row how much it should count so that rare kinds weigh as much as common ones; the mean is 1."""
+    def weights(self, targets: Any, rows: NDArray[Any], classes: int, by: Literal["loss", "sampling"] = "sampling") -> NDArray[Any]:
+        """Return for each row how much it should count so that rare kinds weigh as much as common ones; the mean is 1.
+
+        Where it says so, a task may give the loss more than a number a row: whatever its own `loss` takes, one entry a row.
+        """
 
     def batch(self, targets: Any, rows: NDArray[Any], device: torch.device, variation: Any = None) -> Any:
         """Return the targets of some pictures, on the device, varied as the pictures are. A slice of them is a part of the batch."""
@@ -47,7 +53,7 @@ class Task(Protocol):
         """Blend each picture's targets with its partner's; `share` [B] of its own stays. Only where mixup or CutMix is among its blends."""
 
     def loss(self, network: nn.Module, outputs: Any, targets: Any, *, smoothing: float = 0.0, weights: Tensor | None = None) -> Tensor:
-        """Return the mean loss over the batch, weighted by `weights` [B] where given."""
+        """Return the mean loss over the batch, weighted by `weights`, one entry a picture, where given."""
 
     def decode(self, network: nn.Module, outputs: Any) -> Any:
         """Return the predictions on a batch."""

@@ -33,14 +33,15 @@ class Classification:
         "ece": "Calibration error",
     }
     family: Literal["pooled", "dense"] = "pooled"
-    fit: Literal["crop", "whole"] = "crop"
+    activation: Literal["softmax", "sigmoid", ""] = "softmax"
+    fit: Literal["crop", "stretch", "whole"] = "crop"
     blends: tuple[str, ...] = ("mixup", "cutmix")
 
     def targets(self, manifest: Mapping[str, Any], spec: Any = None) -> NDArray[np.int64]:
         """Return the class indices of all pictures."""
         return np.array([item["label"] for item in manifest["items"]], np.int64)
 
-    def weights(self, targets: NDArray[np.int64], rows: NDArray[Any], classes: int) -> NDArray[np.float64]:
+    def weights(self, targets: NDArray[np.int64], rows: NDArray[Any], classes: int, by: Literal["loss", "sampling"] = "sampling") -> NDArray[np.float64]:
         """Weigh each picture by one over its class's size."""
         counts_K = np.bincount(targets[rows], minlength=classes)
         weights_N = 1.0 / counts_K[targets[rows]]

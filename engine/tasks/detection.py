@@ -39,14 +39,15 @@ class Detection:
         "ar_100": "Recall",
     }
     family: Literal["pooled", "dense"] = "dense"
-    fit: Literal["crop", "whole"] = "whole"
+    activation: Literal["softmax", "sigmoid", ""] = ""
+    fit: Literal["crop", "stretch", "whole"] = "whole"
     blends: tuple[str, ...] = ("mosaic",)
 
     def targets(self, manifest: Mapping[str, Any], spec: Any) -> Drawn:
         """Return the marks of all pictures in their frames."""
         return Drawn(manifest, spec.input_hw)
 
-    def weights(self, targets: Drawn, rows: NDArray[Any], classes: int) -> NDArray[np.float64]:
+    def weights(self, targets: Drawn, rows: NDArray[Any], classes: int, by: Literal["loss", "sampling"] = "sampling") -> NDArray[np.float64]:
         """Weigh pictures by the rarest class they show."""
         return repeat_factors(targets.labels, rows, classes)
 

@@ -35,14 +35,15 @@ class SemanticSegmentation:
     metric = "miou"
     metric_titles: Mapping[str, str] = {"miou": "Mean overlap (IoU)", "dice": "Dice", "pixel_accuracy": "Pixels right"}
     family: Literal["pooled", "dense"] = "dense"
-    fit: Literal["crop", "whole"] = "whole"
+    activation: Literal["softmax", "sigmoid", ""] = ""
+    fit: Literal["crop", "stretch", "whole"] = "whole"
     blends: tuple[str, ...] = ()
 
     def targets(self, manifest: Mapping[str, Any], spec: Any) -> Drawn:
         """Return the marks of all pictures in their frames."""
         return Drawn(manifest, spec.input_hw)
 
-    def weights(self, targets: Drawn, rows: NDArray[Any], classes: int) -> NDArray[np.float64]:
+    def weights(self, targets: Drawn, rows: NDArray[Any], classes: int, by: Literal["loss", "sampling"] = "sampling") -> NDArray[np.float64]:
         """Weigh pictures by the rarest class they show."""
         return repeat_factors(targets.labels, rows, classes)
 

@@ -89,7 +89,7 @@ class Feed:
         self._size = max(1, min(batch_size, len(self._rows)))
         self._layout, self._device = LAYOUTS[layout], device
         self._memory = _Memory(crew.size) if device.type == "cpu" else None
-        self._weights_N = None if recipe.class_balance == "none" else task.weights(targets, self._rows, len(spec.classes))
+        self._weights_N = None if recipe.class_balance == "none" else task.weights(targets, self._rows, len(spec.classes), recipe.class_balance)
         self.steps = max(1, len(self._rows) // self._size)
         """Batches an epoch. Pictures that do not fill the last one wait for another epoch: which ones is chance."""
 

@@ -1,7 +1,8 @@
 """Learns the head alone, on cached features: an epoch is milliseconds, so this is done properly.
 
-A linear head is a convex problem, multinomial logistic regression: solved to its optimum by L-BFGS for a path of regularisation
-strengths, from strong to weak, each from the one before; the validation pictures choose. Other heads learn by AdamW and keep their best epoch.
+A linear head is a convex problem, logistic regression (multinomial, or one for each class where a picture can show several): solved to its optimum
+by L-BFGS for a path of regularisation strengths, from strong to weak, each from the one before; the validation pictures choose. Other heads learn by
+AdamW and keep their best epoch.
 
 N pictures, F features, K classes.
 """
@@ -65,7 +66,8 @@ class Lesson:
 
     def weights(self) -> NDArray[Any] | None:
         """Return how much each training picture counts, None if all alike. Where sampling is asked for, counting has the same effect."""
-        return None if self.recipe.class_balance == "none" else self.task.weights(self.targets, self.train_rows, self.classes)
+        by = self.recipe.class_balance
+        return None if by == "none" else self.task.weights(self.targets, self.train_rows, self.classes, by)
 
     def metrics(self, head: nn.Module) -> dict[str, float]:
         """Return the head's figures on the validation pictures, or on the training pictures where there are none."""
@@ -151,7 +153,8 @@ class _Try:
 def _chosen(tries: list[_Try], lesson: Lesson) -> _Try:
     """Return the head with the lowest validation loss among those whose score lies within one standard error of the highest.
 
-    The score alone is mostly luck (100 pictures: 4% either way), the loss alone may pass over what the user goes by.
+    The score alone is mostly luck (100 pictures: 4% either way), the loss alone may pass over what the user goes by. The error is that of a share of
+    so many pictures: what an accuracy has, and about what a mean average precision has.
     """
     name, count = lesson.task.metric, max(1, len(lesson.val_rows) or len(lesson.train_rows))
     highest = max(row.metrics[name] for row in tries)

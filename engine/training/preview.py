@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from engine.data import geometry
+from engine.data import geometry, images
 from engine.recipe import Recipe
 from engine.tasks import TASKS
 from engine.training.variation import GRAY, Variation, draw, draw_whole
@@ -17,17 +17,16 @@ __all__ = ["variations"]
 
 def variations(picture: Image.Image, recipe: Recipe, count: int, size_px: int = 224) -> list[Image.Image]:
     """Return `count` variations of a picture, squares of size_px a side, as training would show them in its first epochs."""
-    if TASKS[recipe.task].fit == "whole":
+    fit = TASKS[recipe.task].fit
+    if fit == "whole":
         where = geometry.placed(*picture.size, (size_px, size_px))
         square = Image.fromarray(geometry.shown_whole(picture.convert("RGB"), where, (size_px, size_px), Image.Resampling.BICUBIC))
         content_B2 = np.tile((where.content_width / size_px, where.content_height / size_px), (count, 1))
         drawn = draw_whole(recipe, content_B2, 1.0, recipe.seed, 0, 0)
     else:
-        side = min(picture.size)
-        left, top = (picture.width - side) // 2, (picture.height - side) // 2
-        square = picture.convert("RGB").resize((size_px, size_px), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side))
+        square = picture.convert("RGB").resize((size_px, size_px), Image.Resampling.BICUBIC, box=images.looked_at(*picture.size, fit))
         drawn = draw(recipe, count, recipe.seed, 0, 0)
-    return [_varied(square, drawn, index, beyond="constant" if TASKS[recipe.task].fit == "whole" else "edge") for index in range(count)]
+    return [_varied(square, drawn, index, beyond="constant" if fit == "whole" else "edge") for index in range(count)]
 
 
 def _varied(square: Image.Image, drawn: Variation, index: int, beyond: Literal["edge", "constant"]) -> Image.Image:

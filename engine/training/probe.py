@@ -24,7 +24,7 @@ from engine.data.cache import DecodedSet
 from engine.errors import StudioError
 from engine.events import Event, Phase
 
-__all__ = ["BACKBONE", "FEWEST", "curve", "judge", "suggest"]
+__all__ = ["BACKBONE", "FEWEST", "STRENGTHS", "curve", "features", "judge", "rows_of", "suggest"]
 
 BACKBONE = "efficientnet_lite0"
 
@@ -52,11 +52,11 @@ def suggest(project_id: str, emit: Callable[[Event], None], leave: Callable[[], 
         StudioError: if too few pictures have a class, or a picture cannot be read.
     """
     began = time.monotonic()
-    rows = _rows(project_id)
+    rows = rows_of(project_id)
     labels = [row["label"] for row in rows]
     _check_enough([label for label in labels if label])
     emit(Phase(name="features", title="Looking at the pictures"))
-    features_NF = _features(rows, emit, leave)
+    features_NF = features(rows, emit, leave)
     if features_NF is None:
         return None
     emit(Phase(name="probe", title="Learning from your labels"))
@@ -77,19 +77,26 @@ def suggest(project_id: str, emit: Callable[[Event], None], leave: Callable[[], 
     }
 
 
-def _rows(project_id: str) -> list[dict[str, Any]]:
-    """Return the project's pictures in use, with the class that people gave them, in the order of their ids: shards of features stay the same."""
+def rows_of(project_id: str) -> list[dict[str, Any]]:
+    """Return the project's pictures in use, with what people said of them, in the order of their ids: shards of features stay the same.
+
+    `labels` are a picture's classes, `label` the first of them, `reviewed` whether that is all.
+    """
     items, marks, classes = store.items, store.marks, store.classes
     labelled = items.outerjoin(marks, and_(marks.c.item_id == items.c.id, marks.c.kind == "class", marks.c.by != "model")).outerjoin(
         classes, classes.c.id == marks.c.class_id
     )
-    query = select(items.c.id, items.c.sha256, items.c.path, items.c.name, items.c.group_name, classes.c.name.label("label")).select_from(labelled)
+    columns = (items.c.id, items.c.sha256, items.c.path, items.c.name, items.c.group_name, items.c.reviewed, classes.c.name.label("label"))
+    query = select(*columns).select_from(labelled).where(items.c.project_id == project_id, items.c.excluded.is_(False)).order_by(items.c.id, marks.c.id)
+    found: dict[int, dict[str, Any]] = {}
     with store.session() as connection:
-        found = connection.execute(query.where(items.c.project_id == project_id, items.c.excluded.is_(False)).order_by(items.c.id))
-        return [
-            {"id": row.id, "sha256": row.sha256, "path": row.path, "name": row.name, "label": row.label, "group": row.group_name or f"\0{row.id}"}
-            for row in found
-        ]
+        for row in connection.execute(query):
+            if row.id in found:
+                found[row.id]["labels"].append(row.label)
+                continue
+            kept = {"id": row.id, "sha256": row.sha256, "path": row.path, "name": row.name, "group": row.group_name or f"\0{row.id}"}
+            found[row.id] = {**kept, "label": row.label, "labels": [row.label] if row.label else [], "reviewed": row.reviewed}
+    return list(found.values())
 
 
 def _check_enough(labels: Sequence[str]) -> None:
@@ -138,7 +145,7 @@ class _OnDemand:
         return images.for_model(picture, self._preprocessing)
 
 
-def _features(rows: Sequence[Mapping[str, Any]], emit: Callable[[Event], None], leave: Callable[[], bool]) -> NDArray[np.float32] | None:
+def features(rows: Sequence[Mapping[str, Any]], emit: Callable[[Event], None], leave: Callable[[], bool]) -> NDArray[np.float32] | None:
     """Return float32 [N, F], from the cache where they are known."""
     import torch
 

@@ -207,7 +207,7 @@ class _Session:
         for text in ignored(self.recipe, met):
             self.emit(Message(level="info", text=text))
         if self.start.run_id and self.origin == "run" and self.recipe.reuse_depth == 1:
-            self.emit(Message(level="info", text="The classes differ from the earlier run's, so the last layers are new."))
+            self.emit(Message(level="info", text="The classes or the task differ from the earlier run's, so the last layers are new."))
 
     def _phase(self, name: str, title: str) -> None:
         self.emit(Phase(name=name, title=title, step=self.at.step))

@@ -12,6 +12,7 @@ import pandas as pd
 import streamlit as st
 
 from engine.data import importing
+from engine.data.marks import TAGGING
 from engine.data.projects import Project
 from engine.errors import StudioError
 from pages.parts import state as ui
@@ -33,6 +34,7 @@ _SPLITS = {"train": "training", "val": "validation", "test": "test"}
 _KINDS = {"class": "classes of whole pictures", "box": "boxes", "polygon": "outlines", "mask": "masks", "point": "points"}
 _TASKS = {
     "image-classification": "to sort whole pictures into classes",
+    "multi-label-classification": "to say which things whole pictures show, several or none",
     "object-detection": "to find things and box them",
     "semantic-segmentation": "to say of every pixel what it is",
     "instance-segmentation": "to find things and outline each one",
@@ -112,7 +114,7 @@ def findings(project: Project) -> None:
     found: importing.Findings = source["findings"]
     with st.container(border=True, key="findings"):
         st.markdown(f"#### :material/search: {plain(source['name'])}")
-        st.markdown(_headline(found))
+        st.markdown(_headline(project, found))
         _figures(found)
         if found.splits:
             places = ", ".join(f"{count:,} for {title}" for name, title in _SPLITS.items() if (count := found.splits.get(name)))
@@ -127,12 +129,13 @@ def findings(project: Project) -> None:
         _go(project, source, found, mapping)
 
 
-def _headline(found: importing.Findings) -> str:
+def _headline(project: Project, found: importing.Findings) -> str:
     words = f"**{plain(found.title)}**"
+    task = TAGGING if project.task == TAGGING and found.kinds == ["class"] else found.task  # one class a picture is what a project for several takes, too
     if found.kinds == ["class"]:
-        words += f": made {_TASKS[found.task]}"
+        words += f": made {_TASKS[task]}"
     elif found.kinds:
-        words += f", with {' and '.join(_KINDS[kind] for kind in found.kinds)}: made {_TASKS[found.task]}"
+        words += f", with {' and '.join(_KINDS[kind] for kind in found.kinds)}: made {_TASKS[task]}"
     return words + "."
 
 
@@ -215,11 +218,11 @@ def _preview(project: Project, found: importing.Findings, mapping: Mapping[str, 
     tiles = []
     for number, sample in enumerate(found.samples):
         marks = [(new, kind, geometry) for old, kind, geometry in sample.marks if (new := mapping.get(old, old)) is not None]
-        label = mapping.get(sample.label, sample.label) if sample.label else None
-        if sample.label and label is None:
+        labels = [new for old in sample.labels if (new := mapping.get(old, old)) is not None]
+        if sample.labels and not labels and TAGGING not in (found.task, project.task):
             continue
         names = sorted({name for name, _, _ in marks})
-        title = label or (f"{amount(len(marks), 'label')}" if found.labels or "mask" in found.kinds else "No class yet")
+        title = ", ".join(sorted(set(labels))) or (f"{amount(len(marks), 'label')}" if found.labels or "mask" in found.kinds else "No class yet")
         source = "data:image/jpeg;base64," + base64.b64encode(sample.jpeg).decode()
         words = ", ".join(names[:4]) + ("…" if len(names) > 4 else "") or short_name(sample.name)
         tiles.append(Tile(number, title, words, shapes=overlay(marks, (sample.width, sample.height), classes), source=source))

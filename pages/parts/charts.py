@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 
 from pages.parts.wording import percent
 
-__all__ = ["MOST_CELLS", "calibration", "class_bars", "clicked_cell", "confusion", "curves", "delta_bars", "precision_recall", "probability_bars"]
+__all__ = ["MOST_CELLS", "calibration", "class_bars", "clicked_cell", "confusion", "curves", "delta_bars", "precision_recall", "probability_bars", "tag_bars"]
 
 MOST_CELLS = 40
 """Classes a side beyond which a matrix cannot be read; then the pairs most confused are listed instead."""
@@ -118,8 +118,11 @@ def class_bars(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
     return _plain(figure, max(220, 90 + 40 * len(ordered)), top=50)
 
 
-def calibration(bins: Sequence[Mapping[str, Any]]) -> go.Figure:
-    """Draw how often the model is right against how sure it was; the dotted diagonal is a model that is exactly as sure as it should be."""
+def calibration(bins: Sequence[Mapping[str, Any]], *, unit: str = "pictures") -> go.Figure:
+    """Draw how often the model is right against how sure it was; the dotted diagonal is a model that is exactly as sure as it should be.
+
+    `unit` says what is counted: pictures, or answers where each picture gets several.
+    """
     filled = [row for row in bins if row["count"]]
     most = max((row["count"] for row in filled), default=1)
     figure = go.Figure()
@@ -131,13 +134,50 @@ def calibration(bins: Sequence[Mapping[str, Any]]) -> go.Figure:
         marker={"size": [8 + 22 * (row["count"] / most) ** 0.5 for row in filled], "color": _GREEN, "opacity": 0.85},
         line={"color": _GREEN},
         cliponaxis=False,
-        text=[f"{row['count']} pictures: said {percent(row['confidence'])}, right {percent(row['accuracy'])}" for row in filled],
+        text=[f"{row['count']} {unit}: said {percent(row['confidence'])}, right {percent(row['accuracy'])}" for row in filled],
         hovertemplate="%{text}<extra></extra>",
         showlegend=False,
     )
     figure.update_xaxes(title="how sure the model was", range=[0, 1.03], tickformat=".0%", fixedrange=True)
     figure.update_yaxes(title="how often it was right", range=[0, 1.06], tickformat=".0%", fixedrange=True)
     return _plain(figure, 340)
+
+
+def tag_bars(answers: Sequence[tuple[str, float]], thresholds: Mapping[str, float]) -> go.Figure:
+    """Draw how likely a model calls each tag, the likeliest on top, and a mark where it begins to count: green bars reach theirs."""
+    turned = list(reversed(answers))
+    rows, names = list(range(len(turned))), [_short(name, 28) for name, _ in turned]
+    figure = go.Figure(
+        go.Bar(
+            x=[share for _, share in turned],
+            y=rows,
+            orientation="h",
+            marker_color=[_GREEN if share >= thresholds[name] else _GREY for name, share in turned],
+            hovertemplate="%{x:.1%}<extra></extra>",
+            showlegend=False,
+        )
+    )
+    figure.add_scatter(
+        x=[thresholds[name] for name, _ in turned],
+        y=rows,
+        mode="markers",
+        marker={"symbol": "line-ns", "size": 24, "line": {"width": 2.5, "color": _ORANGE}},
+        hovertemplate="counts from %{x:.0%} on<extra></extra>",
+        showlegend=False,
+    )
+    figure.add_scatter(
+        x=[1.04] * len(turned),
+        y=rows,
+        mode="text",
+        text=[f"{name}  {percent(share)}" for name, (_, share) in zip(names, turned, strict=True)],
+        textposition="middle right",
+        hoverinfo="skip",
+        showlegend=False,
+    )
+    figure.update_xaxes(range=[0, 1.95], visible=False, fixedrange=True)
+    figure.update_yaxes(range=[-0.6, len(turned) - 0.4], visible=False, fixedrange=True)
+    figure.update_layout(bargap=0.35)
+    return _plain(figure, 36 * len(turned) + 10, left=0, right=0, top=0, bottom=0)
 
 
 def probability_bars(answers: Sequence[tuple[str, float]]) -> go.Figure:

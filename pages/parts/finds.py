@@ -10,6 +10,7 @@ import streamlit as st
 from engine.data import shapes
 from engine.data.check import fixes
 from engine.data.check.findings import Case, Finding, Fix, mark_key
+from engine.data.check.said import words_of
 from engine.data.check.standing import Standing
 from engine.data.items import Item
 from engine.data.marks import Mark
@@ -129,10 +130,14 @@ def _for_all(project: Project, now: Standing, finding: Finding) -> None:
 def _card(now: Standing, finding: Finding, case: Case) -> Card:
     those = [now.items[one] for one in case.items if one in now.items]
     views = tuple(_view(now, case, item, mark=finding.check.of == "mark") for item in those[:_MOST_VIEWS])
-    return Card(case.subject, views, _words(case, len(those)), tuple(_choices(now, finding, case, those)))
+    return Card(
+        case.subject, views, _words(case, len(those), several=now.several and finding.check.of == "picture"), tuple(_choices(now, finding, case, those))
+    )
 
 
-def _words(case: Case, count: int) -> str:
+def _words(case: Case, count: int, *, several: bool) -> str:
+    if case.suggested is not None and several:
+        return f"Tagged {words_of(case.seen or '', several=True)}. {case.words[:1].upper() + case.words[1:]}."
     if case.suggested is not None:
         return f"Labelled {case.seen}. Looks like {case.suggested} ({case.words})."
     more = f"{count:,} pictures, {_MOST_VIEWS} of them shown." if count > _MOST_VIEWS else ""
@@ -141,7 +146,8 @@ def _words(case: Case, count: int) -> str:
 
 def _view(now: Standing, case: Case, item: Item, *, mark: bool) -> View:
     boxes = tuple(_box(one, case) for one in now.marks.get(item.id, ()) if one.geometry) if mark else ()
-    title = item.label or ("" if mark or now.marks.get(item.id) else "Not labelled")
+    said = now.said_of(item)
+    title = words_of(said, several=now.several) if said else "" if mark or now.marks.get(item.id) else "Not labelled"
     words = " · ".join(filter(None, (_SPLITS.get(item.split or ""), short_name(item.name, 24))))
     return View(image_url(item.id, 384, item.sha256), item.width, item.height, title, words, boxes)
 
@@ -156,16 +162,19 @@ def _choices(now: Standing, finding: Finding, case: Case, those: Sequence[Item])
     found: list[Choice] = []
     for fix in finding.check.fixes:
         if fix == "relabel" and case.suggested is not None:
-            found.append(Choice(fix, f"Change to {case.suggested}", case.suggested))
+            name = words_of(case.suggested, several=now.several and finding.check.of == "picture")
+            found.append(Choice(fix, f"Change to {name}", case.suggested))
         elif fix == "relabel":
-            names = Counter(item.label for item in those if item.label)
-            found += [Choice(fix, f"All are {name}", name) for name, _ in names.most_common(4)]
+            names = Counter(said for item in those if (said := now.said_of(item)))
+            found += [Choice(fix, f"All are {words_of(name, several=now.several)}", name) for name, _ in names.most_common(4)]
         elif fix == "delete-marks" and finding.key == "clashing-boxes":
             labels = sorted({mark.label for mark in now.marks.get(those[0].id, ()) if mark_key(mark) in case.marks})
             found += [Choice(fix, f"Keep {name}", name) for name in labels]
         elif fix == "keep-one":
             best = fixes.kept(those)
-            found.append(Choice(fix, f"Keep {best.label or 'one'}, set aside {len(those) - 1}" if finding.key == "contradictions" else _ONE[fix]))
+            said = now.said_of(best)
+            name = words_of(said, several=now.several) if said else "one"
+            found.append(Choice(fix, f"Keep {name}, set aside {len(those) - 1}" if finding.key == "contradictions" else _ONE[fix]))
         elif fix == "delete-marks" and finding.key == "double-boxes":
             found.append(Choice(fix, "Remove one"))
         else:

@@ -23,13 +23,13 @@ SHOWN_PX = 1600
 
 @dataclass(frozen=True)
 class Given:
-    """`source` is the picture as it came, `picture` as it is shown; `truth` is its label where one is known."""
+    """`source` is the picture as it came, `picture` as it is shown; `labels` are its classes, None where they are not known."""
 
     source: Path | bytes
     picture: Image.Image
     name: str
     digest: str
-    truth: str | None = None
+    labels: tuple[str, ...] | None = None
 
     def opened_by(self, predictor: Predictor) -> Image.Image:
         """Return the picture read as this model's report read its own, so that both give the same answer."""
@@ -51,4 +51,4 @@ def from_file(item: Item) -> Given:
     """Return a picture of a project."""
     picture = images.open_rgb(item.path, SHOWN_PX)
     picture.thumbnail((SHOWN_PX, SHOWN_PX))
-    return Given(item.path, picture, item.name, item.sha256[:16], item.label)
+    return Given(item.path, picture, item.name, item.sha256[:16], item.labels if item.labels or item.reviewed else None)

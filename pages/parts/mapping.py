@@ -10,8 +10,9 @@ import streamlit as st
 
 from engine.data import items, marks
 from engine.data.check import fixes
+from engine.data.check.said import said_of, words_of
 from engine.data.items import Item
-from engine.data.marks import TASK_KINDS
+from engine.data.marks import TAGGING, TASK_KINDS
 from engine.data.projects import Project
 from engine.errors import StudioError
 from pages.parts import state as ui
@@ -30,7 +31,9 @@ def show_map(project: Project, places: Mapping[str, Any]) -> None:
     """Show the map; below it what was circled."""
     shown = {item.id: item for item in items.get_items(places["ids"]) if not item.excluded}
     drawn = "class" not in TASK_KINDS[project.task]
-    names = marks.most_drawn(shown) if drawn else {item.id: item.label for item in shown.values() if item.label is not None}
+    several = project.task == TAGGING
+    said = {item.id: said_of(item.labels, item.reviewed, several=several) for item in shown.values()}
+    names = marks.most_drawn(shown) if drawn else {one: words_of(what, several=several) for one, what in said.items() if what is not None}
     st.caption(
         "Each point is a picture; those that look alike lie together. Point at one to see it; draw a circle round some to change them. "
         + ("Its colour is the class that is drawn in it most often." if drawn else "A point among others of another colour is worth a look.")
@@ -54,9 +57,14 @@ def _act(project: Project, chosen: list[Item], names_of: Mapping[int, str]) -> N
         strip([item.id for item in chosen[:_SHOWN]], alt="Pictures that were circled")
         with st.container(horizontal=True, vertical_alignment="bottom"):
             names = items.classes(project.id)
-            whole = any(item.label is not None for item in chosen) or project.task == "image-classification"
+            several = project.task == TAGGING
+            whole = any(item.label is not None for item in chosen) or "class" in TASK_KINDS[project.task]
             name = st.selectbox("Class", names, index=None, key="map-class", accept_new_options=True, width=240) if whole else None
-            if whole:
+            if several:
+                more = {item.id: (item, {"labels": (*item.labels, name), "reviewed": True}) for item in chosen if name not in item.labels}
+                words = f"Add to {amount(len(more), 'picture')}" if name else "Add this class"
+                st.button(words, key="map-relabel", icon=":material/label:", disabled=not name, on_click=_edit, args=(project, "relabel", more))
+            elif whole:
                 changed = {item.id: (item, {"label": name}) for item in chosen if item.label != name}
                 words = f"Change {amount(len(changed), 'label')}" if name else "Change label"
                 st.button(words, key="map-relabel", icon=":material/label:", disabled=not name, on_click=_edit, args=(project, "relabel", changed))

@@ -15,7 +15,7 @@ from pages.parts.picture_wall import Tile, picture_wall
 from pages.parts.why import why_dialog
 from pages.parts.wording import amount, duration, percent, share_range
 
-__all__ = ["SPLIT_WORDS", "body"]
+__all__ = ["SPLIT_WORDS", "body", "wall"]
 
 SPLIT_WORDS = {
     "test": "test pictures, which took no part in training",
@@ -81,11 +81,11 @@ def _mistakes(run: Run, report: dict[str, Any]) -> None:
         return
     st.caption("Worst first: surest of the wrong answer. Wrong labels often turn up here too. Click a picture to see what the model looked at.")
     tiles = [Tile(row["item"], f"said {names[row['predicted']]}", f"is {names[row['true']]} · {percent(row['confidence'], 0)} sure", "wrong") for row in wrong]
-    _wall(run, tiles, key="mistakes")
+    wall(run, tiles, key="mistakes")
 
 
-def _wall(run: Run, tiles: list[Tile], *, key: str) -> None:
-    """Show one page of pictures; a click opens the explanation."""
+def wall(run: Run, tiles: list[Tile], *, key: str, label: str | None = None) -> None:
+    """Show one page of pictures; a click opens the explanation, of `label` where it is given."""
     pages = -(-len(tiles) // PER_WALL)
     page = int(st.session_state.get(f"{key}-page", 1)) if pages > 1 else 1
     shown = tiles[(min(page, pages) - 1) * PER_WALL : min(page, pages) * PER_WALL]
@@ -93,7 +93,7 @@ def _wall(run: Run, tiles: list[Tile], *, key: str) -> None:
     if pages > 1:
         st.pagination(pages, key=f"{key}-page")
     if picked is not None:
-        why_dialog(run, picked)
+        why_dialog(run, picked, label=label)
 
 
 def _matrix(run: Run, report: dict[str, Any], predictions: Predictions) -> None:
@@ -126,7 +126,7 @@ def _matrix(run: Run, report: dict[str, Any], predictions: Predictions) -> None:
     st.markdown(f"{len(found):,} {what}")
     tone: Literal["right", "wrong"] = "right" if true == predicted else "wrong"
     sure = dict(zip(predictions.item_ids.tolist(), predictions.probabilities[:, predicted].tolist(), strict=True))
-    _wall(run, [Tile(item, f"said {names[predicted]}", f"{percent(sure[item], 0)} sure", tone) for item in found], key=f"cell-{true}-{predicted}")
+    wall(run, [Tile(item, f"said {names[predicted]}", f"{percent(sure[item], 0)} sure", tone) for item in found], key=f"cell-{true}-{predicted}")
 
 
 def _follow_click(run: Run, clicked: tuple[int, int] | None, matrix: list[list[int]]) -> None:

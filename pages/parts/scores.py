@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from engine.data.marks import TAGGING
 from engine.tasks import TASKS
 from pages.parts.wording import percent, share_range
 
@@ -12,6 +13,8 @@ __all__ = ["METRIC_HELP", "in_words", "metric_of", "metric_title"]
 
 METRIC_HELP = {
     "image-classification": "Share of validation pictures, which it does not learn from, that the best model so far gets right.",
+    "multi-label-classification": "How well its probabilities rank pictures with a tag above those without, on validation pictures, mean over the tags. "
+    "100 % is perfect; guessing gets the share of pictures that have the tag.",
     "object-detection": "COCO's average precision on validation pictures: how well boxes are found, named and placed. 100 % is perfect, 40 % is good.",
     "instance-segmentation": "COCO's average precision of outlines on validation pictures. 100 % is perfect, 40 % is good.",
     "semantic-segmentation": "How much of their area what it marks and what is there share, mean over the classes, on validation pictures.",
@@ -31,6 +34,11 @@ def metric_title(task: str, metric: str | None = None) -> str:
 def in_words(report: Mapping[str, Any]) -> str:
     """Say how good a model is on held-out pictures, in one sentence."""
     metrics = report["metrics"]
+    if report.get("task") == TAGGING:
+        interval = report["interval"]["map"]
+        words = f"; on new ones expect {share_range(*interval)}" if interval else ""
+        figure = f"Mean average precision {percent(metrics['map'])} on held-out pictures{words}."
+        return f"{figure} All tags of {percent(metrics['exact_match'])} of them are right."
     if "points" in report:
         point, interval = report["points"]["balanced"], report["interval"].get("map_50")
         words = f" (AP50 on new ones: {share_range(*interval)})" if interval else ""

@@ -9,9 +9,9 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from engine.data import images, items
-from engine.data.marks import TASK_KINDS
 from engine.data.projects import Project
 from engine.recipe import PRESETS, Recipe, settings
+from engine.tasks import TASKS
 from engine.training.preview import variations
 
 __all__ = ["chosen_goal", "form_key", "goal_cards", "preview", "start_of"]
@@ -83,16 +83,16 @@ def preview(project: Project, recipe: Recipe) -> None:
         )
     changing = tuple((row.key, getattr(recipe, row.key)) for row in settings() if row.group == "pictures")
     with st.grid("auto", gap="small", min_column_width=88):
-        for number, picture in enumerate(_varied(found[0].id, str(found[0].path), changing, "class" in TASK_KINDS[project.task], recipe)):
+        for number, picture in enumerate(_varied(found[0].id, str(found[0].path), changing, TASKS[project.task].fit, recipe)):
             st.image(picture, width="stretch", alt="the picture as it is" if not number else f"variation {number}")
     st.caption("First as it is, then as training may show it.")
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
-def _varied(item_id: int, path: str, changing: tuple[tuple[str, Any], ...], sorting: bool, _recipe: Recipe) -> list[NDArray[np.uint8]]:  # noqa: ARG001 (the cache's key)
+def _varied(item_id: int, path: str, changing: tuple[tuple[str, Any], ...], fit: str, _recipe: Recipe) -> list[NDArray[np.uint8]]:  # noqa: ARG001 (the cache's key)
     picture = images.open_rgb(items.get_item(item_id).path, size_px=2 * _PREVIEW_PX)
-    if not sorting:
+    if fit == "whole":
         picture.thumbnail((_PREVIEW_PX, _PREVIEW_PX))
         return [np.asarray(picture), *(np.asarray(one) for one in variations(picture, _recipe, _VARIATIONS, _PREVIEW_PX))]
-    plain = images.stored_square(picture, _PREVIEW_PX, "bilinear")
+    plain = images.stored_square(picture, _PREVIEW_PX, "bilinear", fit)
     return [np.asarray(plain), *(np.asarray(one) for one in variations(picture, _recipe, _VARIATIONS, _PREVIEW_PX))]

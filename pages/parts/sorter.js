@@ -1,5 +1,9 @@
 // Sorting pictures into classes: click or use arrows and Space to select, then a number key or a class button.
 // Python saves and sends the pictures that are left; what is selected lives only here.
+//
+// Where a picture can have several classes (data.several), a number takes a class on or off and the pictures stay. Such a step shows at once, and is
+// sent as the whole answer of each picture; while one message is under way the next steps wait, so that a fast hand never works on an old revision.
+// Steps stay apart in a message, since Undo takes back one at a time.
 
 const sorters = new WeakMap()
 
@@ -8,7 +12,13 @@ const selected = sorter => tiles(sorter).filter(tile => tile.getAttribute("aria-
 
 function say(sorter, words) {
   const count = selected(sorter).length
-  sorter.root.querySelector(".said").textContent =
+  const said = sorter.root.querySelector(".said")
+  if (sorter.data.several) {
+    const hint = "Click pictures to select them (Shift: a range, A: all), then press a number: again takes it off. 0: none of these. N: the next pictures."
+    said.textContent = words ?? (count ? `${count} selected. Numbers put a class on or take it off, 0 says none of these, Esc selects nothing.` : hint)
+    return
+  }
+  said.textContent =
     words ?? (count ? `${count} selected. Press a number, or click a class.` : "Click pictures to select them (Shift: a range, A: all), then press a number.")
 }
 
@@ -25,10 +35,17 @@ function press(sorter, tile, event) {
   say(sorter)
 }
 
-function assign(sorter, name) {
+function meant(sorter) {
   const focused = sorter.root.getRootNode().activeElement
   const chosen = selected(sorter)
-  const these = chosen.length ? chosen : tiles(sorter).filter(tile => tile === focused)
+  return chosen.length ? chosen : tiles(sorter).filter(tile => tile === focused)
+}
+
+function assign(sorter, name) {
+  const these = meant(sorter)
+  if (sorter.data.several) {
+    return toggle(sorter, name, these)
+  }
   if (!these.length) {
     return say(sorter, "Select a picture first.")
   }
@@ -44,11 +61,12 @@ function assign(sorter, name) {
 
 // Agree to what is suggested for the selected pictures, or the focused one; pictures without a suggestion stay as they are.
 function agree(sorter) {
-  const focused = sorter.root.getRootNode().activeElement
-  const chosen = selected(sorter)
-  const these = (chosen.length ? chosen : tiles(sorter).filter(tile => tile === focused)).filter(tile => tile.dataset.suggested)
+  const these = meant(sorter).filter(tile => tile.dataset.suggested)
   if (!these.length) {
     return say(sorter, "Select pictures with a suggestion first.")
+  }
+  if (sorter.data.several) {
+    return answer(sorter, these, item => ({ labels: [...item.labels, ...item.proposed.map(one => one.label)], none: false }))
   }
   these.forEach(tile => {
     tile.classList.add("leaving")
@@ -58,6 +76,96 @@ function agree(sorter) {
   say(sorter, `Agreeing to ${these.length}…`)
   sorter.setTriggerValue("assigned", { agree: true, items: these.map(tile => ({ id: Number(tile.dataset.id), revision: Number(tile.dataset.revision) })) })
 }
+
+// ---------------------------------------------------------------- several classes a picture
+
+const itemOf = (sorter, tile) => sorter.known.get(Number(tile.dataset.id))
+
+const unanswered = sorter => [...(sorter.sent?.steps ?? []), ...sorter.queue]
+
+// What this hand has said of a picture, if that is not answered yet.
+const pending = (sorter, item) => unanswered(sorter).flat().findLast(edit => edit.id === item.id)
+
+const shown = (sorter, item) => pending(sorter, item) ?? { labels: item.labels, none: item.none }
+
+function answer(sorter, these, change) {
+  if (!these.length) {
+    return say(sorter, "Select a picture first.")
+  }
+  const step = these.map(tile => {
+    const item = itemOf(sorter, tile)
+    const { labels, none } = change({ ...item, ...shown(sorter, item) })
+    return { id: item.id, labels: [...new Set(labels)].sort(), none }
+  })
+  sorter.queue.push(step)
+  these.forEach(tile => drawChips(sorter, tile, itemOf(sorter, tile)))
+  send(sorter)
+}
+
+function toggle(sorter, name, these) {
+  const all = these.every(tile => shown(sorter, itemOf(sorter, tile)).labels.includes(name))
+  answer(sorter, these, ({ labels }) => ({ labels: all ? labels.filter(one => one !== name) : [...labels, name], none: false }))
+}
+
+function toggleNone(sorter) {
+  const these = meant(sorter)
+  const all = these.every(tile => shown(sorter, itemOf(sorter, tile)).none)
+  answer(sorter, these, () => ({ labels: [], none: !all }))
+}
+
+const PATIENCE_MS = 15000 // a message that is not answered by then is sent again, as a part of the next
+
+function send(sorter) {
+  if (!sorter.queue.length || (sorter.sent && Date.now() - sorter.sent.at < PATIENCE_MS)) {
+    return
+  }
+  sorter.sent = { token: Date.now(), at: Date.now(), steps: unanswered(sorter) }
+  sorter.queue = []
+  const ids = [...new Set(sorter.sent.steps.flat().map(edit => edit.id))]
+  say(sorter, `Saving ${ids.length}…`)
+  const revisions = ids.map(id => [id, sorter.known.get(id).revision])
+  sorter.setTriggerValue("tagged", { token: sorter.sent.token, steps: sorter.sent.steps, revisions })
+}
+
+// Python has saved a message, or refused some of it: go on with what came meanwhile, except for pictures that somebody else has changed.
+function heard(sorter) {
+  if (sorter.sent?.token === sorter.data.answered) {
+    sorter.sent = null
+    sorter.queue = sorter.queue.map(step => step.filter(edit => !sorter.data.refused.includes(edit.id))).filter(step => step.length)
+  }
+}
+
+function undo(sorter) {
+  if (sorter.sent) {
+    sorter.undoing = true // once what is under way has arrived
+  } else {
+    sorter.undoing = false
+    sorter.setTriggerValue("undo", true)
+  }
+}
+
+function chip(words, kind, title) {
+  return Object.assign(document.createElement("span"), { className: `chip ${kind}`, textContent: words, title: title ?? words })
+}
+
+function drawChips(sorter, tile, item) {
+  const { labels, none } = shown(sorter, item)
+  const open = pending(sorter, item) ? [] : item.proposed
+  const proposed = open.map(({ label, sure }) => {
+    const one = chip(`${label} ${sure}?`, "proposed", `Looks like ${label}. Click to agree.`)
+    one.onclick = event => {
+      event.stopPropagation()
+      answer(sorter, [tile], said => ({ labels: [...said.labels, label], none: false }))
+    }
+    return one
+  })
+  tile.querySelector(".chips").replaceChildren(...labels.map(label => chip(label, "tag")), ...(none ? [chip("none of these", "none")] : []), ...proposed)
+  tile.dataset.suggested = open.length ? "yes" : ""
+  const said = labels.length ? `shows ${labels.join(", ")}` : none ? "shows none of these" : "not tagged yet"
+  tile.setAttribute("aria-label", `${item.name}, ${said}${open.length ? `, looks like ${open.map(one => one.label).join(", ")}` : ""}`)
+}
+
+// ---------------------------------------------------------------- keys and drawing
 
 function onKey(sorter, event) {
   const all = tiles(sorter)
@@ -71,11 +179,15 @@ function onKey(sorter, event) {
     all[Math.min(all.length - 1, Math.max(0, at + moves[event.key]))]?.focus()
   } else if (digit && sorter.data.classes[digit - 1]) {
     assign(sorter, sorter.data.classes[digit - 1])
+  } else if (sorter.data.several && event.key === "0") {
+    toggleNone(sorter)
+  } else if (sorter.data.several && event.key.toLowerCase() === "n" && !event.ctrlKey && !event.metaKey) {
+    sorter.setTriggerValue("next", true)
   } else if (event.key.toLowerCase() === "y" && !event.ctrlKey && !event.metaKey) {
     agree(sorter)
   } else if (event.key.toLowerCase() === "z" && (event.ctrlKey || event.metaKey)) {
     event.preventDefault()
-    sorter.setTriggerValue("undo", true)
+    undo(sorter)
   } else if (event.key.toLowerCase() === "a") {
     event.preventDefault()
     const every = selected(sorter).length < all.length
@@ -95,7 +207,9 @@ function tileNode() {
   picture.decoding = "async"
   const suggested = document.createElement("span")
   suggested.className = "suggested"
-  tile.append(picture, document.createElement("span"), suggested)
+  const chips = document.createElement("span")
+  chips.className = "chips"
+  tile.append(picture, document.createElement("span"), suggested, chips)
   return tile
 }
 
@@ -122,6 +236,9 @@ function drawWall(sorter) {
     picture.alt = ""
     words.textContent = item.name
     tile.onclick = event => press(sorter, tile, event)
+    if (sorter.data.several) {
+      drawChips(sorter, tile, item)
+    }
   })
 }
 
@@ -131,6 +248,15 @@ function agreeButton(sorter) {
   button.className = "class agree"
   button.append(Object.assign(document.createElement("span"), { className: "key", textContent: "Y" }), "Agree to the suggestion")
   button.onclick = () => agree(sorter)
+  return button
+}
+
+function noneButton(sorter) {
+  const button = document.createElement("button")
+  button.type = "button"
+  button.className = "class nothing"
+  button.append(Object.assign(document.createElement("span"), { className: "key", textContent: "0" }), "None of these")
+  button.onclick = () => toggleNone(sorter)
   return button
 }
 
@@ -153,6 +279,7 @@ function drawClasses(sorter) {
       button.onclick = () => assign(sorter, name)
       return button
     }),
+    ...(sorter.data.several ? [noneButton(sorter)] : []),
     agreeButton(sorter),
   )
 }
@@ -160,17 +287,22 @@ function drawClasses(sorter) {
 export default function ({ data, parentElement, setTriggerValue }) {
   const root = parentElement.querySelector(".sorter")
   const known = sorters.get(root)
-  const sorter = known ?? { root, wall: root.querySelector(".wall"), anchor: -1, classes: "" }
+  const sorter = known ?? { root, wall: root.querySelector(".wall"), anchor: -1, classes: "", known: new Map(), queue: [], sent: null, undoing: false }
   Object.assign(sorter, { data, setTriggerValue })
   sorters.set(root, sorter)
+  data.items.forEach(item => sorter.known.set(item.id, item))
+  heard(sorter)
   drawWall(sorter)
   const classes = JSON.stringify(data.classes)
   if (sorter.classes !== classes) {
     sorter.classes = classes
     drawClasses(sorter)
   }
-  root.querySelector(".agree").hidden = !data.items.some(item => item.suggested)
+  root.querySelector(".agree").hidden = !data.items.some(item => item.suggested || item.proposed?.length)
   root.onkeydown = event => onKey(sorter, event)
   say(sorter)
+  if (!sorter.sent) {
+    setTimeout(() => (sorter.undoing && !sorter.queue.length ? undo(sorter) : send(sorter)))
+  }
   return () => sorters.delete(root)
 }

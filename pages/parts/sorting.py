@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from engine.data import items, suggestions
+from engine.data.marks import TAGGING
 from engine.data.projects import Project
 from engine.errors import StudioError
 from pages.parts.sorter import Decision
@@ -12,13 +13,19 @@ from pages.parts.state import show_error
 from pages.parts.text import plain
 from pages.parts.wording import amount
 
-__all__ = ["act", "add_fault", "keep_undo", "say_what_happened", "undo_last", "undo_list"]
+__all__ = ["BARE", "Done", "act", "add_fault", "keep_undo", "say_what_happened", "summed", "undo_last", "undo_list"]
 
 REMEMBERED = 200
 
+Done = tuple[int, tuple[tuple[str, ...], bool], int]
+"""A picture that was decided on: its id, what was said of it before (its classes, whether that was all), and its revision after."""
 
-def undo_list(project: Project) -> list[list[tuple[int, str | None, int]]]:
-    """The decisions of this session, each as (picture, class before, revision after)."""
+BARE: tuple[tuple[str, ...], bool] = ((), False)
+"""What is said of a picture that nobody has labelled."""
+
+
+def undo_list(project: Project) -> list[list[Done]]:
+    """The decisions of this session."""
     return st.session_state.setdefault(f"_undo-{project.id}", [])
 
 
@@ -39,18 +46,18 @@ def act(project: Project, decision: Decision) -> None:
         return undo_last(project)
     if decision.agree:
         return _agree(project, decision)
-    before = {item.id: item.label for item in items.get_items(one for one, _ in decision.items)}
-    done: list[tuple[int, str | None, int]] = []
+    before = {item.id: (item.labels, item.reviewed) for item in items.get_items(one for one, _ in decision.items)}
+    done: list[Done] = []
     refused: list[StudioError] = []
     for item_id, revision in decision.items:
         try:
             saved = items.set_label(item_id, decision.name, revision)
-            done.append((item_id, before.get(item_id), saved.revision))
+            done.append((item_id, before.get(item_id, BARE), saved.revision))
         except StudioError as error:
             refused.append(error)
     keep_undo(project, done)
     if refused:
-        add_fault(project, _summed(refused))
+        add_fault(project, summed(refused))
     elif done:
         st.session_state["_sorted"] = f"{amount(len(done), 'picture')} saved as {plain(decision.name)}"
     return None
@@ -58,7 +65,7 @@ def act(project: Project, decision: Decision) -> None:
 
 def _agree(project: Project, decision: Decision) -> None:
     agreed = suggestions.agree(decision.items)
-    keep_undo(project, [(item_id, None, revision) for item_id, _, revision in agreed])
+    keep_undo(project, [(item_id, BARE, revision) for item_id, _, revision in agreed])
     left = len(decision.items) - len(agreed)
     if left:
         add_fault(project, StudioError(f"{amount(left, 'picture')} had no suggestion any more, or changed elsewhere meanwhile", "Look again, then decide."))
@@ -66,13 +73,14 @@ def _agree(project: Project, decision: Decision) -> None:
         st.session_state["_sorted"] = f"Agreed to {amount(len(agreed), 'suggestion')}"
 
 
-def _summed(refused: list[StudioError]) -> StudioError:
+def summed(refused: list[StudioError]) -> StudioError:
+    """Make one sentence of several refusals."""
     first = refused[0]
     return first if len(refused) == 1 else StudioError(f"{first.problem} (and {amount(len(refused) - 1, 'other picture')} likewise)", first.remedy)
 
 
-def keep_undo(project: Project, done: list[tuple[int, str | None, int]]) -> None:
-    """Remember one decision: (picture, class before, revision after) of each picture."""
+def keep_undo(project: Project, done: list[Done]) -> None:
+    """Remember one decision."""
     if done:
         kept = undo_list(project)
         kept.append(done)
@@ -83,8 +91,22 @@ def undo_last(project: Project) -> None:
     kept = undo_list(project)
     if not kept:
         return
-    for item_id, label, revision in kept.pop():
+    for item_id, (labels, reviewed), revision in kept.pop():
         try:
-            items.set_label(item_id, label, revision)
+            if project.task == TAGGING:
+                saved = items.set_labels(item_id, labels, revision, reviewed=reviewed)
+            else:
+                saved = items.set_label(item_id, labels[0] if labels else None, revision)
+            _follow(kept, item_id, revision, saved.revision)
         except StudioError as error:
             add_fault(project, error)
+
+
+def _follow(kept: list[list[Done]], item_id: int, undone: int, now: int) -> None:
+    """Let the decision before the one that was `undone` be taken back next: it is what the picture says again, under the revision it has `now`."""
+    for decision in reversed(kept):
+        for place, (one, before, revision) in enumerate(decision):
+            if one == item_id:
+                if revision == undone - 1:
+                    decision[place] = (one, before, now)
+                return

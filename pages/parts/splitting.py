@@ -8,6 +8,7 @@ from pydantic.fields import FieldInfo
 
 from engine.data import splits
 from engine.data.grouping import WAYS
+from engine.data.marks import TAGGING
 from engine.data.projects import Project
 from engine.errors import StudioError
 from pages.parts import state as ui
@@ -40,7 +41,7 @@ def _settings(project: Project) -> None:
         st.markdown(f":material/info: {plain(problem[:1].upper() + problem[1:], 300)}.")
     if seen.given:
         st.markdown(f":material/lock: {amount(seen.given, 'picture')} came with their own place and keep it.")
-    _table(seen)
+    _table(seen, "none of these" if project.task == TAGGING else "nothing drawn")
     moving = sum(count for (before, _), count in seen.moves.items() if before)
     if not moving and wanted == now:
         st.caption("This is how they are divided. Pictures that you add later are divided the same way, and none that has its place is moved.")
@@ -89,8 +90,8 @@ def _groups(wanted: splits.Settings, seen: splits.Preview) -> None:
     st.markdown(f":material/groups: {amount(seen.groups, 'group')} of several pictures, the largest with {seen.largest:,}. For example: {named}")
 
 
-def _table(seen: splits.Preview) -> None:
-    rows = [{"Class": name or "nothing drawn", **{_TITLES[key]: counts.get(key, 0) for key in splits.NAMES}} for name, counts in seen.by_class.items()]
+def _table(seen: splits.Preview, nothing: str) -> None:
+    rows = [{"Class": name or nothing, **{_TITLES[key]: counts.get(key, 0) for key in splits.NAMES}} for name, counts in seen.by_class.items()]
     if len(rows) > 1:
         rows.append({"Class": "All pictures", **{_TITLES[key]: seen.splits.get(key, 0) for key in splits.NAMES}})
     st.dataframe(pd.DataFrame(rows), hide_index=True, height=min(300, 38 + 35 * len(rows)))

@@ -13,11 +13,11 @@ from PIL import Image
 
 from engine.data import images, items
 from engine.runs import Run
-from pages.parts import charts
 from pages.parts import state as ui
+from pages.parts.answered import answers_of, asked_about, bars, truth_of
 from pages.parts.onnx_models import Model, of_run, prepare, show_making
 
-__all__ = ["digest_of", "explain", "heat_over", "spoken", "why_dialog"]
+__all__ = ["digest_of", "explain", "heat_over", "why_dialog"]
 
 
 @st.cache_data(max_entries=200, show_spinner="Hiding parts of the picture, one after another…")
@@ -31,28 +31,28 @@ def heat_over(file: str, mtime_ns: int, digest: str, label: str, _picture: Image
     return np.asarray(overlay(_picture, heat, predictor.preprocessing))
 
 
-def why_dialog(run: Run, item_id: int, others: Sequence[Run] = ()) -> None:
-    """Explain one picture of the project, by one run or by several side by side."""
+def why_dialog(run: Run, item_id: int, others: Sequence[Run] = (), label: str | None = None) -> None:
+    """Explain one picture of the project, by one run or by several side by side; of tags the one of that label first."""
     width: Literal["medium", "large"] = "large" if others else "medium"
-    st.dialog("What did it look at?", width=width, icon=":material/visibility:")(_explained)(run, item_id, others)
+    st.dialog("What did it look at?", width=width, icon=":material/visibility:")(_explained)(run, item_id, others, label)
 
 
-def _explained(run: Run, item_id: int, others: Sequence[Run]) -> None:
+def _explained(run: Run, item_id: int, others: Sequence[Run], label: str | None) -> None:
     with ui.guard():
         item = items.get_item(item_id)
         picture = images.open_rgb(item.path)
         with st.grid("auto", min_column_width=300, gap="medium"):
             with st.container():
-                st.image(picture, caption=f"is {item.label or 'not labelled'} · {item.name}", width="stretch")
+                st.image(picture, caption=f"{truth_of(item, run.recipe.task)} · {item.name}", width="stretch")
             for chosen in [run, *others]:
                 with st.container():
-                    explain(of_run(chosen), item.path, item.sha256, named=bool(others))
+                    explain(of_run(chosen), item.path, item.sha256, named=bool(others), label=label)
         st.caption(
             "Parts of the picture are hidden one after another; where hiding makes the model less sure, the map is bright (occlusion, Zeiler and Fergus 2014)."
         )
 
 
-def explain(model: Model, path: Path, digest: str, *, named: bool) -> None:
+def explain(model: Model, path: Path, digest: str, *, named: bool, label: str | None = None) -> None:
     """Show one model's heat map and answers for a picture; make its file first where it is absent."""
     if named:
         st.markdown(f"**{model.title}**")
@@ -63,13 +63,14 @@ def explain(model: Model, path: Path, digest: str, *, named: bool) -> None:
 
     predictor = Predictor(model.file)
     picture = predictor.open(path)
-    answers: list[tuple[str, float]] = predictor.predict([picture])[0]
+    answers = answers_of(predictor, picture)
+    asked = asked_about(predictor, answers, key=f"why-label-{model.key}-{digest[:16]}", label=label)
     st.image(
-        heat_over(str(model.file), model.file.stat().st_mtime_ns, digest, answers[0][0], picture),
-        caption=f"what made it say “{answers[0][0]}”",
+        heat_over(str(model.file), model.file.stat().st_mtime_ns, digest, asked, picture),
+        caption=f"what {'speaks for' if predictor.thresholds else 'made it say'} “{asked}”",
         width="stretch",
     )
-    st.plotly_chart(charts.probability_bars(answers), config={"displayModeBar": False}, key=f"why-{model.key}", alt=spoken(answers))
+    bars(predictor, answers, key=f"why-{model.key}")
 
 
 def _make(model: Model) -> None:
@@ -84,11 +85,6 @@ def _make(model: Model) -> None:
                 show_making(model, now)
 
     st.fragment(tick, run_every=1.0)()
-
-
-def spoken(answers: Sequence[tuple[str, float]]) -> str:
-    """Say answers in one line, for those who cannot see the bars."""
-    return ", ".join(f"{label} {share:.0%}" for label, share in answers)
 
 
 def digest_of(content: bytes) -> str:

@@ -13,7 +13,12 @@ from pages.parts.wording import amount
 
 __all__ = ["USE_OF", "agreement", "cut_words", "facts", "said_shape", "uses"]
 
-USE_OF = {"object-detection": "detection", "semantic-segmentation": "segmentation", "instance-segmentation": "segmentation"}
+USE_OF = {
+    "multi-label-classification": "image-classification",
+    "object-detection": "detection",
+    "semantic-segmentation": "segmentation",
+    "instance-segmentation": "segmentation",
+}
 """A project's task -> what the X-ray calls that use of a network, where the names differ."""
 
 _USES = {

@@ -115,3 +115,21 @@ def test_labels_only_folders_and_what_cannot_be(folders: Path, boxes: Path, tmp_
         assert (code, said) == (2, None)
         assert problem in error
     assert out.read_bytes() == before
+
+
+def test_several_classes_a_picture_go_in_and_come_out(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number in (1, 2, 3):
+        (folder / f"{number}.png").write_bytes(picture(number))
+    (folder / "labels.csv").write_text("path,labels\n1.png,cat|dog\n2.png,dog\n3.png,\n")
+    code, said, _ = graft(capsys, "import", folder, "--project", "Tags")
+    assert (code, said["task"], said["classes"]) == (0, marks.TAGGING, {"cat": 1, "dog": 2})
+    code, said, _ = graft(capsys, "export-data", "--project", "Tags", "--format", "csv", "-o", tmp_path / "out.zip")
+    assert (code, said["pictures"], said["labels"], said["lost"]) == (0, 3, 3, [])
+    rows = list(csv.reader(zipfile.ZipFile(tmp_path / "out.zip").read("labels.csv").decode().splitlines()))
+    assert [row[1::3] for row in rows] == [["labels", "reviewed"], ["cat|dog", "1"], ["dog", "1"], ["", "0"]]
+    code, said, _ = graft(capsys, "import", folder, "--project", "One", "--task", "image-classification")
+    assert (code, said["task"], said["classes"]) == (0, "image-classification", {"cat|dog": 1, "dog": 1}), "the user's word counts"
+    for command in (["--task", marks.TAGGING], []):
+        assert graft(capsys, "import", class_folders(tmp_path / "more", "red", "blue", each=2), "--project", "Folders", *command)[1]["task"] == marks.TAGGING

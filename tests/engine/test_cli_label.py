@@ -10,7 +10,7 @@ import pytest
 
 from engine import __main__ as shell
 from engine.data import importing, items, marks, projects
-from tests.pages.drawn import class_folders, flat
+from tests.pages.drawn import class_folders, flat, things, things_in
 
 
 def graft(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, Any, str]:
@@ -67,3 +67,43 @@ def test_a_box_is_added_to_what_is_there(home: Path, tmp_path: Path, capsys: pyt
     assert code == 2
     assert "no inside" in error
     assert graft(capsys, "--project", "Boxes", "p0.jpg", "--clear")[1]["labels"] == 0
+
+
+def test_a_picture_is_tagged_with_several_classes_or_none(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    project = projects.create("Tags", marks.TAGGING)
+    importing.import_path(project.id, flat(tmp_path / "flat", 2))
+    item = items.find_item(project.id, "p0.jpg")
+    code, said, _ = graft(capsys, "--project", "Tags", "p0.jpg", "dog", "cat")
+    assert (code, said["labels"], items.get_item(item.id).labels) == (0, ["cat", "dog"], ("cat", "dog"))
+    assert graft(capsys, "--project", "Tags", "p0.jpg", "bird")[1]["labels"] == ["bird"], "what is said takes the place of what was said"
+    code, said, _ = graft(capsys, "--project", "Tags", "p0.jpg", "--none")
+    assert (code, said["labels"], said["reviewed"]) == (0, [], True)
+    assert items.count_items(project.id, unlabelled=True) == 1
+    assert graft(capsys, "--project", "Tags", "p0.jpg", "--clear")[1]["reviewed"] is False
+    for words in (["p0.jpg"], ["p0.jpg", "cat", "--none"], ["p0.jpg", "--none", "--clear"]):
+        code, _, error = graft(capsys, "--project", "Tags", *words)
+        assert (code, "either classes, --none or --clear" in error) == (2, True)
+    assert "takes no --none" in _of_another_kind(capsys, "p0.jpg", "--none")
+    assert "one class at a time, not 2" in _of_another_kind(capsys, "p0.jpg", "cat", "dog")
+
+
+def _of_another_kind(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    other = next((one for one in projects.list_projects() if one.name == "Other"), None) or projects.create("Other")
+    importing.import_path(other.id, items.list_items(projects.find("Tags").id)[0].path.parent)
+    code, _, error = graft(capsys, "--project", "Other", *words)
+    assert code == 2
+    return error
+
+
+def test_a_model_suggests_several_classes_from_the_shell(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    project = projects.create("Things", marks.TAGGING)
+    importing.import_path(project.id, things(tmp_path / "in", 60))
+    for number, item in enumerate(items.list_items(project.id, order="name", limit=40)):
+        items.set_labels(item.id, things_in(number), item.revision)
+    code = shell.main(["suggest", "--project", "Things", "--agree", "0.9", "--json"])
+    said = json.loads(capsys.readouterr().out)
+    assert (code, said["labelled"], said["classes"]) == (0, 40, ["circle", "square"])
+    assert said["agreed"] >= 8
+    assert projects.summary(project.id).labelled == 40 + said["agreed"]
+    right = [item.labels == things_in(int(item.name[:3])) for item in items.list_items(project.id, order="name", limit=60)[40:] if item.labels]
+    assert sum(right) >= 0.9 * len(right)

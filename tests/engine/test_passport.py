@@ -28,6 +28,7 @@ from engine.data.projects import Project
 from engine.errors import StudioError
 from engine.training import embed
 from engine.work import Work
+from tests.pages.drawn import things, things_in
 
 
 @dataclass
@@ -217,3 +218,29 @@ def test_the_command_says_what_stands(planted: Planted, capsys: pytest.CaptureFi
     now = standing(planted.project.id, planted.result)
     assert value["severity"] == now.severity == "red"
     assert {row["key"]: row["count"] for row in value["findings"]} == {one.key: one.count for one in now.findings}
+
+
+def test_tags_that_are_likely_wrong_and_copies_tagged_differently_are_found(home: Path, tmp_path: Path) -> None:
+    project = projects.create("Things", marks.TAGGING)
+    bringing.import_path(project.id, things(tmp_path / "in", 80))
+    known = items.list_items(project.id, order="name", limit=100)
+    wrong = {5: ("circle", "square"), 10: (), 23: ("circle",), 60: ("circle",)}  # one class too many, one too few, twice
+    for number, item in enumerate(known):
+        items.set_labels(item.id, wrong.get(number, things_in(number)), item.revision)
+    with Image.open(known[31].path) as picture:
+        picture.save(tmp_path / "copy.bmp")
+    bringing.import_path(project.id, tmp_path / "copy.bmp")
+    [copy] = items.list_items(project.id, unlabelled=True)
+    items.set_labels(copy.id, ["square"], copy.revision)
+    found = {row["key"]: row for row in run_check(project)["findings"]}
+    named = {case["items"][0]: case for case in found["labels"]["cases"]}
+    hits = {number for number in wrong if known[number].id in named}
+    assert len(hits) >= 3
+    assert len(named) <= len(hits) + 3
+    for number in hits:
+        assert named[known[number].id]["suggested"] == ("|".join(things_in(number)) or "|")
+    assert [
+        31 in [number for number, item in enumerate(known) if item.id in case["items"]] for case in found["contradictions"]["cases"] if copy.id in case["items"]
+    ] == [True]
+    assert (found["few"]["severity"], found["balance"]["count"]) == ("green", 0)
+    assert "drawn-labels" not in found

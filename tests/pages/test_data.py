@@ -10,8 +10,9 @@ from streamlit.testing.v1 import AppTest
 
 from engine import runs
 from engine.data import importing, items, projects
+from engine.data.marks import TAGGING
 from pages.parts.imports import grouped, newest_import
-from tests.pages.drawn import class_folders, draw, flat
+from tests.pages.drawn import class_folders, draw, flat, things, things_in
 from tests.pages.opened import button, fine, keys, open_page, words
 
 
@@ -115,3 +116,33 @@ def test_reasons_that_differ_by_a_name_are_counted_together() -> None:
         "the same picture twice, with another class": 1,
         "a HEIC picture, which cannot be read": 1,
     }
+
+
+def test_tagged_pictures_are_counted_filtered_and_corrected(home: Path, tmp_path: Path) -> None:
+    project = projects.create("Things", TAGGING)
+    importing.import_path(project.id, things(tmp_path / "in", 12))
+    assert "Nothing is tagged yet" in words(open_page("data.py", project=project.id))
+    everything = items.list_items(project.id, order="name")
+    for number, item in enumerate(everything[:10]):
+        items.set_labels(item.id, things_in(number), item.revision)
+    app = open_page("data.py", project=project.id)
+    assert button(app, "to-sort").label == "Tag 2 pictures"
+    wall = next(box for box in app.selectbox if box.label == "Class")
+    assert wall.options == ["All classes", "circle", "square", "None of these", "Not tagged yet"]
+    for place in range(5):
+        next(box for box in app.selectbox if box.label == "Class").select_index(place).run()
+        fine(app)
+    assert not button(app, "next").disabled
+
+
+def test_a_table_of_tags_says_what_it_holds_and_is_mapped(project: projects.Project, tmp_path: Path) -> None:
+    folder = things(tmp_path / "in", 8)
+    rows = "".join(f"{number:03}.png,{'|'.join(things_in(number))}\n" for number in range(8))
+    (folder / "labels.csv").write_text(f"path,labels\n{rows}")
+    app = _look(open_page("data.py", project=project.id), project, folder)
+    assert "made to say which things whole pictures show, several or none" in words(app)
+    assert "This project now says of whole pictures which things they show" in words(app)
+    said = words(app).replace("\\", "")
+    assert "A cell of labels.csv can hold several classes, parted by '|'" in said
+    assert "2 pictures have no class in labels.csv, and wait" in said
+    assert _metrics(app) == {"Pictures": "8", "Classes": "2", "Without a class": "2"}

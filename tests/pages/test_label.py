@@ -9,6 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from engine import events, runs, workspace
 from engine.data import importing, items, projects, suggestions
+from engine.data.marks import TAGGING
 from tests.pages.drawn import flat
 from tests.pages.opened import button, fine, keys, open_page, words
 
@@ -181,3 +182,98 @@ def test_the_slider_says_how_many_and_how_often_they_are_right(home: Path, tmp_p
     assert projects.summary(project.id).labelled == 25
     button(app, "undo").click().run()
     assert projects.summary(project.id).labelled == 22
+
+
+# ---------------------------------------------------------------- several classes a picture
+
+
+@pytest.fixture
+def tags(home: Path, tmp_path: Path) -> projects.Project:
+    project = projects.create("Tags", TAGGING)
+    importing.import_path(project.id, flat(tmp_path / "tags", 6))
+    return project
+
+
+def _taggings() -> None:
+    import streamlit as st
+
+    from engine.data import projects
+    from pages.parts import tagging
+    from pages.parts.sorter import Tagged
+
+    project_id, said = st.session_state["case"]
+    project = projects.get(project_id)
+    for steps, revisions, token, undo in said:
+        tagging.act(project, Tagged(tuple(steps), revisions, token, undo))
+    st.session_state["faults"] = st.session_state.pop(f"_faults-{project.id}", [])
+
+
+def _said(project: projects.Project, *said: tuple[list[list[tuple[int, tuple[str, ...], bool]]], dict[int, int], int, bool]) -> AppTest:
+    app = AppTest.from_function(_taggings, default_timeout=30)
+    app.session_state["case"] = (project.id, said)
+    return app.run()
+
+
+def test_tags_are_saved_and_undone_step_by_step(tags: projects.Project) -> None:
+    one, other = items.list_items(tags.id)[:2]
+    steps = [[(one.id, ("a", "b"), False), (other.id, (), True)], [(one.id, (), False)], [(other.id, ("a",), False)]]
+    app = _said(tags, (steps, {one.id: one.revision, other.id: other.revision}, 1, False))
+    assert [(item.labels, item.reviewed) for item in items.get_items([one.id, other.id])] == [((), False), (("a",), True)]
+    app.session_state["case"] = (tags.id, [([], {}, 0, True)])
+    for after in ([((), False), ((), True)], [(("a", "b"), True), ((), True)], [((), False), ((), False)]):
+        app.run()
+        assert [(item.labels, item.reviewed) for item in items.get_items([one.id, other.id])] == after
+        assert not app.session_state["faults"]
+
+
+def test_tags_said_elsewhere_meanwhile_are_left_and_the_wall_hears_which(tags: projects.Project) -> None:
+    one, other = items.list_items(tags.id)[:2]
+    items.set_labels(one.id, ["theirs"], one.revision)
+    steps = [[(one.id, ("ours",), False), (other.id, ("ours",), False)], [(one.id, ("ours", "more"), False)]]
+    app = _said(tags, (steps, {one.id: one.revision, other.id: other.revision}, 7, False))
+    assert [item.labels for item in items.get_items([one.id, other.id])] == [("theirs",), ("ours",)]
+    assert "changed elsewhere" in app.session_state["faults"][0].problem
+    assert app.session_state[f"_answered-{tags.id}"] == (7, (one.id,))
+
+
+def test_a_batch_stays_until_the_next_is_asked_for(tags: projects.Project) -> None:
+    app = open_page("label.py", project=tags.id)
+    assert "Make your first class" in words(app)
+    _add(app, "ripe")
+    assert _progress(app) == "0 of 6 pictures are tagged"
+    for item in items.list_items(tags.id)[:2]:
+        items.set_labels(item.id, ["ripe"], item.revision)
+    app.run()
+    assert _progress(app) == "2 of 6 pictures are tagged"
+    assert len(app.session_state[f"_batch-{tags.id}"][1]) == 6
+    button(app, "next-batch").click().run()
+    assert len(fine(app).session_state[f"_batch-{tags.id}"][1]) == 4
+    for item in items.list_items(tags.id, unlabelled=True):
+        items.set_labels(item.id, [], item.revision)
+    app.run()
+    assert "Every picture is tagged" in words(app)
+    show = next(box for box in app.selectbox if box.label == "Show")
+    assert show.options == ["To tag (0)", "ripe (2)", "None of these (4)"]
+    show.select_index(2).run()
+    assert len(fine(app).session_state[f"_batch-{tags.id}"][1]) == 4
+
+
+def test_sure_tags_are_agreed_to_in_bulk_and_taken_back(home: Path, tmp_path: Path) -> None:
+    project = projects.create("Many tags", TAGGING)
+    importing.import_path(project.id, flat(tmp_path / "many", 26))
+    everything = items.list_items(project.id)
+    for number, item in enumerate(everything[:22]):
+        items.set_labels(item.id, [name for place, name in enumerate("ab") if number >> place & 1], item.revision)
+    first, second, *_ = everything[22:]
+    suggestions.suggest(project.id, [(first.id, "a", 0.97), (first.id, "b", 0.93), (second.id, "a", 0.95), (second.id, "b", 0.4)])
+    job = runs.create_job("suggest", {"project_id": project.id})
+    workspace.write_json(job.path("result.json"), {"labelled": 22, "curve": [[0.9, 10, 9]]})
+    events.append(job.events_path, events.Ended(outcome="finished", seconds=1.0))
+    app = open_page("label.py", project=project.id)
+    assert "it named all classes of **9 of 10** such pictures right, and no other (90 %)" in words(app)
+    assert "It is that sure of every class in 1 picture: a 1, b 1." in words(app)
+    button(app, "agree-bulk").click().run()
+    fine(app)
+    assert [items.get_item(item.id).labels for item in (first, second)] == [("a", "b"), ()]
+    button(app, "undo").click().run()
+    assert (items.get_item(first.id).labels, items.get_item(first.id).reviewed) == ((), False)

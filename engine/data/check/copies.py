@@ -45,7 +45,7 @@ def copies(facts: Facts, groups: Iterable[list[int]]) -> list[Finding]:
     for group in groups:
         case = Case(subject_of(group), tuple(group))
         splits = {facts.pictures[one].split for one in group} - {None}
-        labels = {facts.pictures[one].label for one in group} - {None}
+        labels = {facts.said_of(one) for one in group} - {None}
         bad = False
         if "train" in splits and len(splits) > 1:
             cases["leaks"].append(case)

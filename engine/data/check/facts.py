@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import and_, select
 
 from engine import workspace
 from engine.data import marks, projects, store
-from engine.data.marks import TASK_KINDS, Mark
+from engine.data.check.said import said_of
+from engine.data.marks import TAGGING, TASK_KINDS, Mark
 
 __all__ = ["Facts", "Picture", "read"]
 
@@ -29,6 +31,8 @@ class Picture:
     split: str | None
     label: str | None
     fingerprint: str | None
+    labels: tuple[str, ...] = ()
+    reviewed: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,12 +49,27 @@ class Facts:
         """Whether each picture as a whole has a class."""
         return "class" in TASK_KINDS[self.task]
 
+    @property
+    def several(self) -> bool:
+        """Whether a picture as a whole can have several classes, or none."""
+        return self.task == TAGGING
+
+    def said_of(self, item_id: int) -> str | None:
+        """Return what is said of a whole picture (see `said`), None where nothing is."""
+        found = self.pictures[item_id]
+        return said_of(found.labels, found.reviewed, several=self.several)
+
     def label_of(self, item_id: int) -> str | None:
         """Return a picture's class; where labels are drawn, the one that is drawn most often in it."""
         if self.whole:
             return self.pictures[item_id].label
         counts = Counter(mark.label for mark in self.drawn.get(item_id, ()))
         return counts.most_common(1)[0][0] if counts else None
+
+
+def _picture(row: Any, path: Path, labels: tuple[str, ...]) -> Picture:
+    label = labels[0] if labels else None
+    return Picture(row.id, row.name, path, row.sha256, row.width, row.height, row.split, label, row.fingerprint, labels, row.reviewed)
 
 
 def read(project_id: str) -> Facts:
@@ -63,7 +82,10 @@ def read(project_id: str) -> Facts:
     home = workspace.home()
     with store.session() as connection:
         rows = connection.execute(query.order_by(items.c.id)).all()
-    pictures = {row.id: Picture(row.id, row.name, home / row.path, row.sha256, row.width, row.height, row.split, row.label, row.fingerprint) for row in rows}
+    labels_of: dict[int, list[str]] = defaultdict(list)
+    for row in rows:
+        labels_of[row.id] += [row.label] if row.label is not None else []
+    pictures = {row.id: _picture(row, home / row.path, tuple(sorted(labels_of[row.id]))) for row in rows}
     kinds = TASK_KINDS[project.task]
     drawn = {} if "class" in kinds else marks.of_items(pictures, proposals=False)
     return Facts(project_id, project.task, pictures, {one: [mark for mark in those if mark.kind in kinds] for one, those in drawn.items()})

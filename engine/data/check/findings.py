@@ -240,8 +240,8 @@ class Case:
         subject: what it is about, as the table of dismissed findings keeps it.
         items: the pictures.
         words: what was seen, in a few words.
-        seen: for a picture the label it had; for a class its name; for marks their classes.
-        suggested: the class it should rather have.
+        seen: for a picture what was said of it (see `said`); for a class its name; for marks their classes.
+        suggested: the class it should rather have; for a picture what should rather be said.
         marks: the keys of the marks it is about (see `mark_key`), the one to go first.
     """
 

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, delete, insert, select
 
 from engine.data import items, marks, store
 from engine.data.check.findings import Case, Finding, Fix, mark_key
+from engine.data.check.said import changes_for
 from engine.data.check.standing import Standing
 from engine.data.items import Item
 from engine.data.marks import Mark
@@ -26,7 +27,7 @@ class Undo:
     """How to take one fix back.
 
     Attributes:
-        items: picture -> (revision it has after the fix, what it was before: excluded, split, label).
+        items: picture -> (revision it has after the fix, what it was before: excluded, split, label, labels, reviewed).
         marks: picture -> (revision after, the marks before).
         dismissed: the kinds and subjects that were waved through.
     """
@@ -55,7 +56,7 @@ def apply(now: Standing, finding: Finding, fix: Fix, cases: Sequence[Case], *, p
         fix: one of its check's fixes.
         cases: those to mend.
         project_id: the project.
-        label: the class to give, where the user chose one; else what each case suggests.
+        label: the class to give (of whole pictures: what is to be said, see `said`), where the user chose one; else what each case suggests.
 
     Raises:
         StudioError: if the class name is not one.
@@ -81,8 +82,8 @@ def _wanted(now: Standing, fix: Fix, cases: Sequence[Case], label: str | None) -
         elif fix == "together":
             changes = {item.id: {"split": "train"} for item in those if item.split != "train"}
         else:
-            name = label or case.suggested or _commonest(those)
-            changes = {item.id: {"label": name} for item in those if name and item.label != name}
+            said = label or case.suggested or _commonest(now, those)
+            changes = {item.id: changes_for(said, several=now.several) for item in those if said and now.said_of(item) != said}
         wanted.update({item.id: (item, changes[item.id]) for item in those if item.id in changes})
     return wanted
 
@@ -92,20 +93,21 @@ def kept(those: Sequence[Item]) -> Item:
     return max(those, key=lambda item: (item.label is not None, item.width * item.height, -item.id))
 
 
-def _commonest(those: Sequence[Item]) -> str | None:
-    labels = [item.label for item in those if item.label is not None]
+def _commonest(now: Standing, those: Sequence[Item]) -> str | None:
+    labels = [said for item in those if (said := now.said_of(item)) is not None]
     return max(labels, key=lambda name: (labels.count(name), name)) if labels else None
 
 
 def edit_items(project_id: str, wanted: Mapping[int, tuple[Item, Mapping[str, Any]]]) -> Done:
-    """Change pictures, in one transaction: 'excluded', 'split' and 'label' of each, on the revision that it was seen at.
+    """Change pictures, in one transaction: 'excluded', 'split', 'label', or 'labels' and 'reviewed' of each, on the revision that it was seen at.
 
     Raises:
         StudioError: if a class name is not one.
     """
     before: dict[int, tuple[int, Mapping[str, Any]]] = {}
     refused: list[StudioError] = []
-    for name in {changes["label"] for _, changes in wanted.values() if changes.get("label") is not None}:
+    given = {changes["label"] for _, changes in wanted.values() if changes.get("label") is not None}
+    for name in given | {name for _, changes in wanted.values() for name in changes.get("labels", ())}:
         clean_name(name, "class")  # before anything is changed
     with store.session() as connection:
         for item_id, (item, changes) in wanted.items():
@@ -120,9 +122,11 @@ def edit_items(project_id: str, wanted: Mapping[int, tuple[Item, Mapping[str, An
 
 def _change(connection: Connection, item_id: int, revision: int, changes: Mapping[str, Any]) -> int:
     """Change one picture and return its new revision."""
-    items.touch(connection, item_id, revision, **{key: value for key, value in changes.items() if key != "label"})
+    items.touch(connection, item_id, revision, **{key: value for key, value in changes.items() if key not in ("label", "labels")})
     if "label" in changes:
         items.put_label(connection, item_id, changes["label"])
+    if "labels" in changes:
+        items.put_labels(connection, item_id, changes["labels"])
     return revision + 1
 
 

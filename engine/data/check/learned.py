@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Suspect", "chart", "out_of_place", "reduced", "suspects", "usual_distance"]
+__all__ = ["Suspect", "TagSuspect", "chart", "out_of_place", "reduced", "suspects", "tag_suspects", "usual_distance"]
 
 _FOLDS = 5
 _FEWEST = 4
@@ -51,6 +51,16 @@ class Suspect:
     confidence: float
 
 
+@dataclass(frozen=True)
+class TagSuspect:
+    """A class that a row likely shows though nobody said so (`shown`), or the other way round, and how sure (0..1) a model is that never saw it."""
+
+    row: int
+    label: str
+    shown: bool
+    confidence: float
+
+
 def reduced(features_NF: NDArray[np.floating], width: int = _WIDTH) -> NDArray[np.float32]:
     """Return the principal components of standardised features, each picture scaled to length 1: distances then compare directions."""
     from sklearn.decomposition import PCA
@@ -86,6 +96,33 @@ def suspects(parts_NC: NDArray[np.float32], labels: Sequence[str], groups_N: NDA
     wrong = np.flatnonzero((best_M != codes_M) & (margin_M >= np.where(named_M, _SURE, _VERY_SURE)))
     wrong = wrong[np.argsort(-margin_M[wrong], kind="stable")]
     return [Suspect(int(judged[row]), str(kept_names[best_M[row]]), float(answers_MK[row, best_M[row]])) for row in wrong.tolist()]
+
+
+def tag_suspects(parts_NC: NDArray[np.float32], labels: Sequence[Sequence[str]], groups_N: NDArray[np.int64]) -> list[TagSuspect]:
+    """Return classes that pictures with several likely have too much or too little, the surest first: `suspects` for one class after the other.
+
+    So does cleanlab's own multi-label filter ("one against the rest", Thyagarajan et al. 2022); here, as there, another answer must be much more likely.
+
+    Args:
+        parts_NC: what `reduced` gave.
+        labels: the classes of each row, perhaps none.
+        groups_N: rows of one group never vouch for each other.
+    """
+    from cleanlab.filter import find_label_issues
+
+    found: list[TagSuspect] = []
+    for name in sorted({label for row in labels for label in row}):
+        codes_N = np.array([name in row for row in labels], np.int64)
+        if min(codes_N.sum(), len(codes_N) - codes_N.sum()) < _FEWEST:
+            continue
+        answers_N2 = _answers(parts_NC, codes_N, groups_N, 2)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            named_N = find_label_issues(codes_N, answers_N2, filter_by="both", n_jobs=1)
+        margin_N = answers_N2[np.arange(len(codes_N)), 1 - codes_N] - answers_N2[np.arange(len(codes_N)), codes_N]
+        wrong = np.flatnonzero(margin_N >= np.where(named_N, _SURE, _VERY_SURE))
+        found += [TagSuspect(int(row), name, not codes_N[row], float(answers_N2[row, 1 - codes_N[row]])) for row in wrong]
+    return sorted(found, key=lambda one: (-one.confidence, one.row, one.label))
 
 
 def _answers(parts_MC: NDArray[np.float32], codes_M: NDArray[np.int64], groups_M: NDArray[np.int64], classes: int) -> NDArray[np.float64]:

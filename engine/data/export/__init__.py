@@ -12,14 +12,14 @@ from sqlalchemy import select
 
 from engine import workspace
 from engine.data import items, marks, projects, store
-from engine.data.export import coco, folders, masks, voc, yolo
+from engine.data.export import coco, folders, masks, tags, voc, yolo
 from engine.data.export.base import Bundle, Entry, Exporter, Namer, nothing_to_write
 from engine.data.formats.base import Tally
 from engine.errors import StudioError
 
 __all__ = ["FORMATS", "ExportReport", "Exporter", "export", "fitting"]
 
-FORMATS: tuple[Exporter, ...] = (coco.EXPORTER, yolo.EXPORTER, voc.EXPORTER, masks.EXPORTER, folders.EXPORTER)
+FORMATS: tuple[Exporter, ...] = (coco.EXPORTER, yolo.EXPORTER, voc.EXPORTER, masks.EXPORTER, folders.EXPORTER, tags.EXPORTER)
 
 _CHUNK = 500
 
@@ -37,7 +37,7 @@ class ExportReport:
 
 def fitting(task: str) -> list[Exporter]:
     """Return the forms that can hold what a project of that task has."""
-    return [form for form in FORMATS if form.whole == (task == "image-classification")]
+    return [form for form in FORMATS if task in form.tasks]
 
 
 def export(
@@ -104,9 +104,9 @@ def _entries(ids: list[int], result: ExportReport) -> Iterator[Entry]:
         some = ids[start : start + _CHUNK]
         drawn, groups = marks.of_items(some, proposals=False), _groups(some)
         for item in items.get_items(some):
-            result.labels += len(drawn[item.id]) + bool(item.label)
+            result.labels += len(drawn[item.id]) + len(item.labels)
             name = namer.name(item.name, item.path)
-            yield Entry(name, item.path, item.width, item.height, item.split, groups.get(item.id), item.label, item.reviewed, drawn[item.id])
+            yield Entry(name, item.path, item.width, item.height, item.split, groups.get(item.id), item.labels, item.reviewed, drawn[item.id])
 
 
 def _groups(ids: list[int]) -> dict[int, Any]:

@@ -11,14 +11,17 @@ from pathlib import Path, PurePosixPath
 
 from engine.data.formats.base import Tally
 from engine.data.images import SUFFIXES
-from engine.data.marks import Mark
+from engine.data.marks import TAGGING, TASK_KINDS, Mark
 from engine.errors import StudioError
 
-__all__ = ["Bundle", "Entry", "Exporter", "Namer", "nothing_to_write", "number"]
+__all__ = ["DRAWN", "Bundle", "Entry", "Exporter", "Namer", "nothing_to_write", "number"]
 
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]')
 _LONGEST = 80
+
+DRAWN = tuple(task for task, kinds in TASK_KINDS.items() if "class" not in kinds)
+"""The tasks whose labels have shapes."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +34,14 @@ class Entry:
     height: int
     split: str | None
     group: str | None
-    label: str | None
+    labels: tuple[str, ...]
     reviewed: bool
     marks: Sequence[Mark]
+
+    @property
+    def label(self) -> str | None:
+        """The class of the whole picture, the first where it has several."""
+        return self.labels[0] if self.labels else None
 
     @property
     def stem(self) -> str:
@@ -54,14 +62,14 @@ class Exporter:
         key: its name in a shell.
         title: what it is called.
         words: what it is for.
-        whole: whether it holds classes of whole pictures, not shapes.
+        tasks: whose labels it holds.
         write: writes the pictures; `lost` counts what the form cannot hold.
     """
 
     key: str
     title: str
     words: str
-    whole: bool
+    tasks: tuple[str, ...]
     write: Callable[[Iterator[Entry], Sequence[str], str, Bundle, Tally], None]
 
 
@@ -128,6 +136,10 @@ def number(value: float, digits: int = 2) -> str:
 
 def nothing_to_write(title: str, task: str) -> StudioError:
     """Say that a form does not hold what a project has."""
+    if task == TAGGING:
+        return StudioError(f"{title} cannot say that a picture has several classes, or none, as those of this project can", "Export it as CSV.")
+    if title == "CSV":
+        return StudioError("this CSV is for pictures that can have several classes, or none", "Export it as folders, COCO, YOLO, VOC or masks.")
     if task == "image-classification":
         return StudioError(f"{title} holds shapes in pictures, and this project has classes of whole pictures", "Export it as folders.")
     return StudioError(f"{title} hold one class a picture, and this project has labels drawn in pictures", "Export it as COCO, YOLO, VOC or masks.")

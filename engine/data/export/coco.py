@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from engine.data import shapes
-from engine.data.export.base import Bundle, Entry, Exporter
+from engine.data.export.base import DRAWN, Bundle, Entry, Exporter
 from engine.data.formats.base import Tally
 from engine.data.marks import Mark
 
@@ -60,4 +60,4 @@ def _shape(mark: Mark) -> dict[str, Any]:
     return made
 
 
-EXPORTER = Exporter("coco", "COCO", "JSON that nearly every tool reads; holds everything", False, _write)
+EXPORTER = Exporter("coco", "COCO", "JSON that nearly every tool reads; holds everything", DRAWN, _write)

@@ -42,4 +42,4 @@ def _write(entries: Iterator[Entry], classes: Sequence[str], _task: str, bundle:
     bundle.text("labels.csv", table.getvalue())
 
 
-EXPORTER = Exporter("folders", "Folders", "one folder a class, and a table of all pictures", True, _write)
+EXPORTER = Exporter("folders", "Folders", "one folder a class, and a table of all pictures", ("image-classification",), _write)

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from engine.data import shapes
-from engine.data.export.base import Bundle, Entry, Exporter
+from engine.data.export.base import DRAWN, Bundle, Entry, Exporter
 from engine.data.formats.base import Tally
 from engine.data.formats.masks import voc_colours
 from engine.errors import StudioError
@@ -56,4 +56,4 @@ def _png(entry: Entry, ids: dict[str, int], colours: np.ndarray, lost: Tally) ->
     return memory.getvalue()
 
 
-EXPORTER = Exporter("masks", "Mask pictures", "a PNG for each picture whose pixels say the class", False, _write)
+EXPORTER = Exporter("masks", "Mask pictures", "a PNG for each picture whose pixels say the class", DRAWN, _write)

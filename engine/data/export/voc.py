@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from engine.data import shapes
-from engine.data.export.base import Bundle, Entry, Exporter, number
+from engine.data.export.base import DRAWN, Bundle, Entry, Exporter, number
 from engine.data.formats.base import Tally
 from engine.data.marks import Mark
 
@@ -59,4 +59,4 @@ def _object(root: Element, mark: Mark, entry: Entry, lost: Tally) -> None:
     return None
 
 
-EXPORTER = Exporter("voc", "Pascal VOC", "an XML file for each picture, with boxes", False, _write)
+EXPORTER = Exporter("voc", "Pascal VOC", "an XML file for each picture, with boxes", DRAWN, _write)

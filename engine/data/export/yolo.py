@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from engine.data import shapes
-from engine.data.export.base import Bundle, Entry, Exporter, number
+from engine.data.export.base import DRAWN, Bundle, Entry, Exporter, number
 from engine.data.formats.base import Tally
 from engine.data.marks import Mark
 
@@ -85,4 +85,4 @@ def outlines(geometry: Mapping[str, Any]) -> list[list[float]]:
     return [ring for _, ring in sorted(rings, key=lambda pair: -pair[0])]
 
 
-EXPORTER = Exporter("yolo", "YOLO", "text files and a data.yaml, for Ultralytics and the like", False, _write)
+EXPORTER = Exporter("yolo", "YOLO", "text files and a data.yaml, for Ultralytics and the like", DRAWN, _write)

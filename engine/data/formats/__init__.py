@@ -32,18 +32,19 @@ def titles() -> dict[str, str]:
     return {form.key: form.title for form in FORMATS}
 
 
-def read(names: Sequence[str], opener: Opener, only: str | None = None) -> DataSet:
+def read(names: Sequence[str], opener: Opener, only: str | None = None, task: str | None = None) -> DataSet:
     """Tell what a source is, and read what it says of its pictures.
 
     Args:
         names: its files: relative paths, with '/'.
         opener: gives a file's content by its name.
         only: the label file the user chose; then only what it lists counts.
+        task: what the labels are for, where that is settled: whether a picture can have several classes is then no question.
 
     Raises:
         StudioError: if there is no picture, or the chosen file cannot be read.
     """
-    files = Files(names, opener, only)
+    files = Files(names, opener, only, task)
     if not files.pictures:
         raise StudioError("no pictures were found", "Choose a folder or archive that holds JPEG, PNG, WebP, GIF, BMP or TIFF files.")
     odd: list[str] = []

@@ -86,6 +86,7 @@ class Found:
         reviewed: the labels are complete, even where there are none.
         size: width and height that the coordinates are meant for, where the data set says so.
         masks: the name of a mask picture that holds the labels, and of one that tells things of one class apart ('' for none).
+        more: further classes of the whole picture, where it shows several things.
     """
 
     name: str
@@ -96,6 +97,12 @@ class Found:
     reviewed: bool = False
     size: tuple[int, int] | None = None
     masks: tuple[str, str] | None = None
+    more: tuple[str, ...] = ()
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """All classes of the whole picture."""
+        return self.more if self.label is None else (self.label, *self.more)
 
 
 @dataclass

@@ -11,6 +11,7 @@ from defusedxml import DefusedXmlException
 from defusedxml import ElementTree as SafeTree
 
 from engine.data import shapes
+from engine.data.formats import tags
 from engine.data.formats.base import DAMAGE, DataSet, Drawn, Format, Found, Skipped, Tally, box, label_name, one, point, polygon, split_named
 from engine.data.formats.files import Files
 from engine.data.formats.xml_file import Element
@@ -66,6 +67,7 @@ def _read(files: Files) -> DataSet | None:
     data.problems += tally.sentences()
     kinds = {mark.kind for found in data.pictures for mark in found.marks}
     data.task = "instance-segmentation" if kinds & {"polygon", "mask"} else "object-detection" if kinds else "image-classification"
+    tags.settle(data, files.task)
     return data
 
 
@@ -78,13 +80,13 @@ def _take(element: Element, files: Files, name: str, data: DataSet, taken: dict[
     if picture in taken:
         tally.add("a picture is listed twice; the first counts", picture)
         return
-    label = next((label_name(tag.get("label")) for tag in element.findall("tag")), None)
+    label, *more = tuple(dict.fromkeys(label_name(tag.get("label")) for tag in element.findall("tag"))) or (None,)
     try:
         size = (int(element.get("width") or 0), int(element.get("height") or 0))
     except ValueError:
         size = (0, 0)
     marks = list(_marks(element, size, tally, picture))
-    taken[picture] = Found(picture, label, split, None, tuple(marks), label is None, size if min(size) > 0 else None)
+    taken[picture] = Found(picture, label, split, None, tuple(marks), label is None, size if min(size) > 0 else None, more=tuple(map(str, more)))
 
 
 def _marks(element: Element, size: tuple[int, int], tally: Tally, picture: str) -> Iterator[Drawn]:

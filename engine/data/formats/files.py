@@ -34,10 +34,12 @@ class Files:
         others: suffix -> names of files that are no pictures, those nearest to the top first.
         skipped: hidden files, and pictures of a kind that cannot be read.
         only: the label file the user chose, if it was one.
+        task: what the labels are for, where that is settled already; None where they decide.
     """
 
-    def __init__(self, names: Sequence[str], opener: Opener, only: str | None = None) -> None:
+    def __init__(self, names: Sequence[str], opener: Opener, only: str | None = None, task: str | None = None) -> None:
         self.only = only
+        self.task = task
         self.pictures: list[str] = []
         self.others: dict[str, list[str]] = defaultdict(list)
         self.skipped: list[Skipped] = []

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from engine.data import shapes
+from engine.data.formats import tags
 from engine.data.formats.base import DAMAGE, DataSet, Drawn, Format, Found, Skipped, Tally, box, label_name, one, point, polygon, split_in
 from engine.data.formats.files import Files
 from engine.data.formats.json_stream import elements
@@ -61,6 +62,7 @@ def _read(files: Files) -> DataSet | None:
         data.task = "instance-segmentation"
     elif kinds:
         data.task = "object-detection"
+    tags.settle(data, files.task)
     return data
 
 
@@ -75,17 +77,14 @@ def _take(task: Any, files: Files, json_name: str, data: DataSet, taken: dict[st
             tally.add("two tasks are about the same picture; the first counts", picture)
             return
         results, done = _results(task, tally, picture)
-        label: str | None = None
+        labels: list[str] = []
         marks: list[Drawn] = []
         for result in results:
-            chosen = _choice(result)
-            if chosen and label is None:
-                label = chosen
-            elif chosen:
-                tally.add("a picture has several classes; the first counts", picture)
-            else:
-                marks += _drawn(result, tally, picture)
-        taken[picture] = Found(picture, label, None, None, tuple(marks), done and label is None)
+            chosen = _choices(result)
+            labels += chosen
+            marks += () if chosen else _drawn(result, tally, picture)
+        label, *more = tuple(dict.fromkeys(labels)) or (None,)
+        taken[picture] = Found(picture, label, None, None, tuple(marks), done and label is None, more=tuple(map(str, more)))
     except DAMAGE as error:
         tally.add("a task is damaged and was left out", str(error)[:60])
 
@@ -120,11 +119,11 @@ def _results(task: dict[str, Any], tally: Tally, picture: str) -> tuple[list[dic
     return flat, bool(flat) or "lead_time" in task
 
 
-def _choice(result: dict[str, Any]) -> str | None:
+def _choices(result: dict[str, Any]) -> list[str]:
     chosen = (result.get("value") or {}).get("choices") if isinstance(result.get("value"), dict) else result.get("choices")
     if isinstance(chosen, dict):
         chosen = chosen.get("choices")
-    return label_name(chosen[0]) if isinstance(chosen, list) and chosen else label_name(chosen) if isinstance(chosen, str) and chosen else None
+    return [label_name(each) for each in chosen] if isinstance(chosen, list) else [label_name(chosen)] if isinstance(chosen, str) and chosen else []
 
 
 def _drawn(result: dict[str, Any], tally: Tally, picture: str) -> Iterator[Drawn]:

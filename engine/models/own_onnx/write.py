@@ -22,27 +22,34 @@ from torch import Tensor, nn
 from engine.models.own_onnx.backbone import FrozenFeatures, FrozenValues, TrainableBackbone, TrainableValues
 from engine.models.own_onnx.normalise import constant_tensor
 
-__all__ = ["join", "write"]
+__all__ = ["activated", "join", "write"]
 
 _HEAD_OPSETS = (9, 20)
 """Versions torch's older exporter writes; graphs outside are brought to one of them, or keep their own above."""
 
 
+def activated(logits_BK: Tensor, activation: str) -> Tensor:
+    """Return the probabilities [B, K] of logits: 'softmax' where one of K classes is right, 'sigmoid' where each is a question of its own."""
+    return logits_BK.sigmoid() if activation == "sigmoid" else logits_BK.softmax(1)
+
+
 class _Tail(nn.Module):
     """Pooling, the head, and probabilities."""
 
-    def __init__(self, pool: nn.Module, head: nn.Module) -> None:
+    def __init__(self, pool: nn.Module, head: nn.Module, activation: str) -> None:
         super().__init__()
-        self.pool, self.head = pool, head
+        self.pool, self.head, self.activation = pool, head, activation
 
     def forward(self, value: Tensor) -> Tensor:
         """Return probabilities [B, K]."""
-        return torch.softmax(self.head(self.pool(value)), 1)
+        return activated(self.head(self.pool(value)), self.activation)
 
 
-def write(backbone: TrainableBackbone | FrozenFeatures, head: nn.Module, mean: Sequence[float], std: Sequence[float], image_size: int) -> ModelProto:
-    """Return a model from `images` (RGB, 0..255, batch x 3 x H x W) to `probabilities`."""
-    return join(backbone, _Tail(backbone.pool, head), [backbone.cut.shape], ["probabilities"], mean, std, image_size)
+def write(
+    backbone: TrainableBackbone | FrozenFeatures, head: nn.Module, mean: Sequence[float], std: Sequence[float], image_size: int, activation: str = "softmax"
+) -> ModelProto:
+    """Return a model from `images` (RGB, 0..255, batch x 3 x H x W) to `probabilities`, made from logits by `activated`."""
+    return join(backbone, _Tail(backbone.pool, head, activation), [backbone.cut.shape], ["probabilities"], mean, std, image_size)
 
 
 def join(

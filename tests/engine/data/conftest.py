@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from engine.data import projects
+from engine.data import importing, items, projects
+from engine.data.marks import TAGGING
 from engine.data.projects import Project
 
 
@@ -54,3 +55,19 @@ def pack(tmp_path: Path) -> Callable[..., Path]:
 def project(home: Path) -> Project:
     """An empty project in a workspace of its own."""
     return projects.create("Pets")
+
+
+TAGS = {"cat": 2, "dog": 3, "outdoors": 5}
+"""In `tagged`, which of the pictures' numbers a class divides."""
+
+
+@pytest.fixture
+def tagged(home: Path, tmp_path: Path, draw: Callable[..., Path]) -> Project:
+    """Thirty pictures that show several things each, or none; the last two nobody has looked at."""
+    made = projects.create("Tags", TAGGING)
+    for number in range(30):
+        draw(tmp_path / "tags" / f"{number:02}.png", 500 + number)
+    importing.import_path(made.id, tmp_path / "tags")
+    for number, item in enumerate(items.list_items(made.id, order="name")[:28]):
+        items.set_labels(item.id, [name for name, by in TAGS.items() if number % by == 0], item.revision)
+    return made

@@ -45,7 +45,16 @@ def test_evaluation_sees_what_for_model_gives(manifest: dict[str, Any]) -> None:
         assert {manifest["items"][row]["split"] for row in found.rows["train"]} == {"train"}
 
 
-@pytest.mark.parametrize("change", [{}, {"interpolation": "bicubic"}, {"fit": "whole", "height": 64, "width": 96}, {"image_size": 224, "crop_share": 1.0}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"interpolation": "bicubic"},
+        {"fit": "whole", "height": 64, "width": 96},
+        {"image_size": 224, "crop_share": 1.0},
+        {"fit": "stretch", "image_size": 64, "crop_share": 1.0},
+    ],
+)
 @pytest.mark.parametrize(
     ("name", "options"),
     [("plain.jpg", {}), ("turned.jpg", {"exif": _turned(6)}), ("grey.jpg", {}), ("large.jpg", {}), ("clear.png", {}), ("small.png", {}), ("two.jpg", {})],

@@ -114,3 +114,19 @@ def test_shapes_are_compared_and_gone_back_to(home: Path, tmp_path: Path, draw: 
     assert [(one.before, one.after) for one in told.relabelled] == [("1 cell", "1 cell, drawn anew"), ("1 cell", "1 cell, 1 nut"), ("1 cell", "nothing")]
     assert restoring.restore_labels(project.id, first["id"]) == 3
     assert changes.difference(first, versions.now(project.id)).empty
+
+
+def test_versions_of_tagged_pictures_are_compared_and_gone_back_to(tagged: Project) -> None:
+    splits.assign(tagged.id)
+    first = versions.freeze(tagged.id)
+    both, none, extra = items.get_items(entry["id"] for entry in first["items"] if entry["name"] in ("00.png", "01.png", "02.png"))
+    items.set_labels(both.id, ["cat"], both.revision)
+    items.set_labels(none.id, [], none.revision, reviewed=False)
+    items.set_labels(extra.id, [], extra.revision)
+    told = changes.difference(first, versions.now(tagged.id))
+    assert {(one.name, one.before, one.after) for one in told.relabelled} == {("00.png", "cat, dog, outdoors", "cat"), ("02.png", "cat", "none of these")}
+    assert [(one.name, one.before) for one in told.removed] == [("01.png", "none of these")]
+    assert restoring.restore_labels(tagged.id, first["id"]) == 3
+    assert changes.difference(first, versions.now(tagged.id)).empty
+    assert items.get_item(both.id).labels == ("cat", "dog", "outdoors")
+    assert restoring.restore_labels(tagged.id, first["id"]) == 0

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from engine.data.fitting import fit, kinds_of
+from engine.data.fitting import Fit, fit, kinds_of
 from engine.data.formats.base import DataSet, Found, box, mask, polygon
-from engine.data.marks import TASK_KINDS
+from engine.data.marks import TAGGING, TASK_KINDS
 from engine.errors import StudioError
 
 BOX, RING = box("cat", (0, 0, 5, 5)), polygon("cat", [[0, 0, 9, 0, 9, 9]])
@@ -54,6 +54,17 @@ def test_an_empty_project_becomes_what_the_labels_are_for() -> None:
     assert found.task == "object-detection"
     assert "this project now finds things" in found.words
     assert fit("instance-segmentation", True, data(BOX)).task == "object-detection"
+
+
+def test_several_classes_a_picture_go_where_there_is_room_for_them() -> None:
+    several = DataSet("table", [Found("1.png", "cat", more=("dog",))], task=TAGGING)
+    assert fit(TAGGING, False, several) == Fit(TAGGING)
+    made = fit("image-classification", True, several)
+    assert (made.task, "this project now says of whole pictures" in made.words) == (TAGGING, True)
+    kept = fit("image-classification", False, several)
+    assert (kept.task, "1 picture has several classes; the first counts" in kept.words) == ("image-classification", True)
+    assert not fit("object-detection", False, several).whole
+    assert fit(TAGGING, True, data(label="cat", task="image-classification")) == Fit(TAGGING)
 
 
 @pytest.mark.parametrize("task", ["image-classification", "instance-segmentation"])

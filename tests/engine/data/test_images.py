@@ -171,6 +171,17 @@ def test_for_model_looks_at_the_middle() -> None:
     assert images.for_model(Image.fromarray(pixels), PREPROCESSING).min() > 250
 
 
+def test_pressed_into_a_square_a_picture_keeps_its_edges() -> None:
+    pixels = np.zeros((60, 180, 3), np.uint8)
+    pixels[:, :30], pixels[:, 150:] = (250, 0, 0), (0, 0, 250)
+    form = {**PREPROCESSING, "image_size": 48, "crop_share": 1.0, "fit": "stretch"}
+    view = images.for_model(Image.fromarray(pixels), form)
+    assert view.shape == (48, 48, 3)
+    assert (view[:, :6, 0] > 240).all()
+    assert (view[:, -6:, 2] > 240).all()
+    assert view[:, 12:-12].max() == 0
+
+
 def _encoded(format: str) -> bytes:
     file = io.BytesIO()
     Image.effect_noise((24, 18), 80).convert("RGB").save(file, format)

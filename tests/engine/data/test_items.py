@@ -146,3 +146,38 @@ def test_a_hundred_thousand_pictures_stay_quick(project: Project) -> None:
     assert projects.summary(project.id).unlabelled == count // 10
     assert max(slow.values()) < 1.0, slow
     print(slow)
+
+
+def test_a_picture_with_several_classes_is_one_picture(tagged: Project) -> None:
+    everything = items.list_items(tagged.id, order="name", limit=100)
+    assert len({item.id for item in everything}) == len(everything) == items.count_items(tagged.id) == 30
+    assert everything[0].labels == ("cat", "dog", "outdoors")
+    assert everything[0].label == "cat"
+    assert (everything[1].labels, everything[1].label, everything[1].reviewed) == ((), None, True)
+    assert items.get_item(everything[0].id) == everything[0]
+    assert [item.name for item in items.list_items(tagged.id, label="outdoors", order="name")] == ["00.png", "05.png", "10.png", "15.png", "20.png", "25.png"]
+    assert [item.name for item in items.list_items(tagged.id, unlabelled=True)] == ["28.png", "29.png"], "none of these is an answer; nothing said is none"
+
+
+def test_tagging(tagged: Project) -> None:
+    item = items.list_items(tagged.id, unlabelled=True)[0]
+    edited = items.set_labels(item.id, [" big  bird ", "cat", "cat"], item.revision)
+    assert (edited.labels, edited.revision, edited.reviewed) == (("big bird", "cat"), item.revision + 1, True)
+    with pytest.raises(StudioError, match="changed elsewhere"):
+        items.set_labels(item.id, ["dog"], item.revision)
+    none = items.set_labels(item.id, [], edited.revision)
+    assert (none.labels, none.reviewed) == ((), True)
+    open_again = items.set_labels(item.id, [], none.revision, reviewed=False)
+    assert open_again.id in items.list_ids(tagged.id, unlabelled=True)
+    with pytest.raises(StudioError, match="class"):
+        items.set_labels(item.id, ["cat", "  "], open_again.revision)
+    assert items.get_item(item.id) == open_again, "a name that is none leaves everything as it was"
+
+
+def test_merging_classes_that_pictures_share_leaves_one(tagged: Project) -> None:
+    items.rename_class(tagged.id, "cat", "dog", merge=True)
+    assert projects.summary(tagged.id).classes == {"dog": sum(number % 2 == 0 or number % 3 == 0 for number in range(28)), "outdoors": 6}
+    assert items.list_items(tagged.id, order="name")[0].labels == ("dog", "outdoors")
+    items.delete_class(tagged.id, "outdoors")
+    assert items.list_items(tagged.id, order="name")[5].labels == ()
+    assert items.count_items(tagged.id, unlabelled=True) == 2, "of the classes that are left it shows none, and that stays known"

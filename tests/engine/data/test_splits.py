@@ -237,3 +237,21 @@ def test_a_preview_changes_nothing_and_says_what_would_move(project: Project, tm
     splits.apply(project.id, splits.Settings(val=0.3, test=0.3))
     moved = sum(before[one] != place for one, place in _places(project).items())
     assert moved == sum(seen.moves.values())
+
+
+def test_tagged_pictures_are_split_so_that_each_class_is(tagged: Project) -> None:
+    splits.assign(tagged.id)
+    pictures = items.list_items(tagged.id, limit=100, order="name")
+    assert [item.name for item in pictures if item.split is None] == ["28.png", "29.png"], "nobody has looked at them"
+    for name in ("cat", "dog", "outdoors"):
+        found = Counter(item.split for item in pictures if name in item.labels)
+        assert set(found) == {"train", "val", "test"}
+        assert found["train"] > sum(found.values()) / 2
+    assert {item.split for item in pictures if item.reviewed and not item.labels} >= {"train", "val"}, "pictures that show none are divided, too"
+    before = {item.id: item.split for item in pictures}
+    for item in pictures[-2:]:
+        items.set_labels(item.id, ["dog"], item.revision)
+    splits.assign(tagged.id)
+    after = {item.id: item.split for item in items.list_items(tagged.id, limit=100)}
+    assert all(after[one] == place for one, place in before.items() if place), "a picture stays where it is when others are added"
+    assert None not in after.values()

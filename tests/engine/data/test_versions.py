@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.data import importing, items, projects, versions
+from engine.data import importing, items, projects, splits, versions
+from engine.data.marks import TAGGING
 from engine.data.projects import Project
 from engine.errors import StudioError
 
@@ -107,3 +108,31 @@ def test_a_project_that_is_not_there(home: Path) -> None:
     projects.create("Other")
     with pytest.raises(StudioError, match="no project"):
         versions.freeze("nobody")
+
+
+def test_a_version_of_tagged_pictures_holds_all_their_classes(tagged: Project) -> None:
+    splits.assign(tagged.id)
+    made = versions.freeze(tagged.id)
+    assert made["task"] == TAGGING
+    assert made["classes"] == ["cat", "dog", "outdoors"]
+    assert [entry["name"] for entry in made["items"]] == [f"{number:02}.png" for number in range(28)], "not those that nobody has looked at"
+    for number, entry in enumerate(made["items"]):
+        assert entry["labels"] == [place for place, by in enumerate((2, 3, 5)) if number % by == 0]
+        assert "label" not in entry
+    assert versions.freeze(tagged.id) == made == versions.load(tagged.id, made["id"])
+
+
+def test_what_is_too_little_to_learn_tags_from_is_said(tagged: Project, tmp_path: Path, draw: Callable[..., Path]) -> None:
+    empty = projects.create("Empty", TAGGING)
+    with pytest.raises(StudioError, match="no picture has a class yet"):
+        versions.freeze(empty.id)
+    for item in items.list_items(tagged.id, limit=100):
+        items.set_labels(item.id, ["cat", "dog"], item.revision)
+    with pytest.raises(StudioError, match="every training picture shows the same: cat, dog"):
+        versions.freeze(tagged.id)
+    for seed in range(12):
+        draw(tmp_path / "given" / ("train", "val", "test")[seed % 3] / f"{('cat', 'dog')[seed // 3 % 2]}" / f"{seed}.png", seed)
+        draw(tmp_path / "given" / "test" / "eel" / f"{seed}.png", 200 + seed)
+    importing.import_path(empty.id, tmp_path / "given")
+    with pytest.raises(StudioError, match="no training picture shows 'eel'"):
+        versions.freeze(empty.id)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from engine import runs, workspace
+from engine.evaluation import tag_report
 from engine.evaluation.report import make_report, write_predictions
 from engine.recipe import recipe_from
 from engine.runs import Run
@@ -48,6 +49,32 @@ def finished(home: Path) -> Callable[..., Run]:
         ids, truth, probabilities = np.array([item["id"] for item in items]), np.array(labels), one_hot(predicted, confidence)
         write_predictions(run.path("predictions.npz"), ids, truth, probabilities)
         workspace.write_json(run.path("report.json"), make_report(version, ids, truth, probabilities, "test", seconds={"total": 12.0}))
+        return run
+
+    return make
+
+
+@pytest.fixture
+def tagged(home: Path) -> Callable[..., Run]:
+    """Make a run that tags, with its answers on test pictures: what each shows [N, K] and how likely each was said to be [N, K]."""
+
+    def make(name: str, shown: np.ndarray, sure: np.ndarray, *, first: int = 0) -> Run:
+        numbers = range(first, first + len(shown))
+        items = [
+            {
+                "id": n + 1,
+                "sha256": hashlib.sha256(str(n).encode()).hexdigest(),
+                "path": f"{n}.jpg",
+                "name": f"{n}.jpg",
+                "labels": np.flatnonzero(row).tolist(),
+                "split": "test",
+            }
+            for n, row in zip(numbers, shown, strict=True)
+        ]
+        version = {"id": f"t{first}-{len(shown)}", "task": "multi-label-classification", "classes": list(CLASSES), "items": items}
+        run, ids = runs.create_run("p1", recipe_from({"name": name, "task": version["task"]}), version), np.array([item["id"] for item in items])
+        tag_report.write_predictions(run.path("predictions.npz"), ids, shown, sure)
+        workspace.write_json(run.path("report.json"), tag_report.make_report(version, ids, shown, sure, "test", seconds={"total": 12.0}))
         return run
 
     return make

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -66,3 +67,6 @@ def test_overlay_warms_the_hot_and_darkens_the_unseen(predictor: Predictor) -> N
     assert found[80, 100].tolist() == [100, 100, 100]
     assert found[3, 100, 0] > 180
     assert np.asarray(overlay(wide, heat))[3, 10, 0] > 180
+    stretched = np.asarray(overlay(wide, heat, replace(predictor.preprocessing, fit="stretch")))
+    assert stretched[3, 10, 0] > 180
+    assert stretched[80, 10].tolist() == [100, 100, 100]  # nothing is unseen

@@ -15,6 +15,8 @@ class Result:
     wins: int
     losses: int
     corrected_p: float
+    difference: float = 0.0
+    interval: tuple[float, float] = (0.0, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -51,3 +53,16 @@ def test_of_three() -> None:
         "B is the best of 3: 95.0% right of the 120 pictures all were tested on. It is better than C, and that is hardly luck. "
         "Its lead over A (90.0%; by luck 1 time in 8 (p = 0.13)) is not yet certain."
     )
+
+
+@pytest.mark.parametrize(
+    ("gap", "p", "words"),
+    [
+        (0.032, 0.002, "A is better than B: on the 100 pictures both were tested on, its AP is 3.2 points higher (95 % interval: 1.0 to 5.5); "),
+        (0.032, 0.4, "A is ahead of B, but it is not certain that it is better: "),
+        (0.0, 1.0, "A and B are equally good: on the 100 pictures both were tested on, both have the same AP."),
+    ],
+)
+def test_where_a_figure_is_compared(gap: float, p: float, words: str) -> None:
+    pair = Result("b", 3, 1, p, gap, (0.01, 0.055))
+    assert verdict({"a": "A", "b": "B"}, "a", [pair], [0.9, 0.868], 100, shades=True, figure="AP").startswith(words)

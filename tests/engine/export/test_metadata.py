@@ -49,6 +49,21 @@ def test_nonsense_is_none(key: str, value: str | None) -> None:
     assert metadata.parse(entries) is None
 
 
+def test_thresholds_travel_with_a_file_that_tags_and_with_no_other() -> None:
+    def told(task: str, thresholds: list[float] | None) -> dict[str, str]:
+        proto = onnx.ModelProto()
+        metadata.attach(proto, (("a", "b"), ROW, task), {}, thresholds)
+        return {entry.key: entry.value for entry in proto.metadata_props}
+
+    for given, expected in (([0.25, 0.75], (0.25, 0.75)), (None, (0.5, 0.5))):
+        found = metadata.parse(told(metadata.TAGGING, given))
+        assert found is not None
+        assert found.thresholds == expected
+    assert metadata.parse(written()).thresholds == ()
+    for wrong in ("[0.5]", "[0.5, 2]", "[0.5, NaN]", '"x"'):
+        assert metadata.parse({**told(metadata.TAGGING, None), "graft.thresholds": wrong}) is None
+
+
 def test_strip_removes_every_doc_string_and_entry_also_within_functions() -> None:
     node = onnx.helper.make_node("Relu", ["x"], ["y"], doc_string="/home/someone/secret.py")
     node.metadata_props.add(key="stack_trace", value="File /home/someone/secret.py")

@@ -93,3 +93,19 @@ def test_features_that_are_no_numbers_end_with_a_reason():
     given.train_NF[0, 0] = float("nan")
     with pytest.raises(StudioError, match="no longer a number"):
         head.learn(HEADS["linear"](64, 10, 0.0), given)
+
+
+def test_of_a_task_with_several_classes_a_picture_it_finds_the_optimum_of_each():
+    task, given, data = TASKS["multi-label-classification"], *lesson()[:2]
+    targets = np.stack([given.targets % 2 == 0, given.targets > 6, given.targets == 1], 1).astype(np.float32)
+    varying = data[:300][:, data[:300].std(0) > 0]
+    scaled = (varying - varying.mean(0)) / varying.std(0)
+    given.task, given.targets, given.classes = task, targets, 3
+    given.val_rows, given.train_NF = given.train_rows, torch.from_numpy(scaled).float()
+    given.val_NF = given.train_NF
+    layer = HEADS["linear"](scaled.shape[1], 3, 0.0)
+    head.learn(layer, given)
+    found = head.predict(layer, given.train_NF, task)
+    for place in range(3):
+        theirs = LogisticRegression(C=1 / (300 * head.STRENGTHS[-1]), max_iter=5000).fit(scaled, targets[:300, place])
+        assert np.abs(found[:, place] - theirs.predict_proba(scaled)[:, 1]).max() < 0.01

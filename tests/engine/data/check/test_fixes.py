@@ -206,3 +206,29 @@ def test_a_class_needs_a_name(pets: Project) -> None:
     with pytest.raises(StudioError, match="needs a name"):
         fixes.edit_items(pets.id, {item.id: (item, {"label": "  "})})
     assert items.get_item(item.id).revision == item.revision
+
+
+def test_a_contradiction_between_tags_takes_what_was_chosen_and_comes_back(tagged: Project) -> None:
+    one, none, bare, other = (items.list_items(tagged.id, order="name")[place] for place in (0, 1, 28, 6))
+    found = result(Finding.of("contradictions", [group(one.id, none.id, bare.id, other.id)]))
+    [case] = standing(tagged.id, found).findings[0].cases
+    assert len(case.items) == 4
+    done = mend(tagged, found, "relabel", "cat|dog")
+    assert done.changed == 3, "the fourth said so already"
+    assert {item.labels for item in items.get_items(case.items)} == {("cat", "dog")}
+    assert standing(tagged.id, found).findings[0].cases == (), "they agree now"
+    assert fixes.undo(done.undo) == ()
+    assert [(item.labels, item.reviewed) for item in items.get_items(case.items)] == [(item.labels, item.reviewed) for item in (one, none, bare, other)]
+    assert mend(tagged, found, "relabel", "|").changed == 3, "none of these is an answer, too, and the one that nobody has looked at has none"
+    assert {(item.labels, item.reviewed) for item in items.get_items(case.items)} == {((), True)}
+
+
+def test_a_tag_that_is_likely_wrong_stands_until_it_is_changed(tagged: Project) -> None:
+    item = items.list_items(tagged.id, order="name")[6]
+    found = result(Finding.of("labels", [Case(str(item.id), (item.id,), "seems to show outdoors (95% sure)", "cat|dog", "cat|dog|outdoors")]))
+    assert len(standing(tagged.id, found).findings[0].cases) == 1
+    done = mend(tagged, found, "relabel")
+    assert items.get_item(item.id).labels == ("cat", "dog", "outdoors")
+    assert standing(tagged.id, found).findings[0].cases == ()
+    fixes.undo(done.undo)
+    assert items.get_item(item.id).labels == ("cat", "dog")

@@ -76,3 +76,29 @@ def test_a_map_of_hardly_any_pictures(count: int) -> None:
     rows_M, places_M2 = learned.chart(parts_NC, 100)
     assert len(rows_M) == len(places_M2) == count
     assert np.isfinite(places_M2).all()
+
+
+TAGS = {"round": "0689", "bar": "17", "zero": "0"}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_most_wrong_tags_are_named_and_few_others(digits: tuple[NDArray[np.float64], list[str]], seed: int) -> None:
+    features_NF, digit_of = digits
+    truth = [{name for name, shown in TAGS.items() if digit in shown} for digit in digit_of]
+    given = [set(tags) for tags in truth]
+    chance = np.random.default_rng(seed)
+    wrong = {(int(row), str(chance.choice(list(TAGS)))) for row in chance.choice(600, 24, replace=False)}
+    for row, name in wrong:
+        given[row] ^= {name}
+    found = learned.tag_suspects(learned.reduced(features_NF), [sorted(tags) for tags in given], np.arange(600))
+    named = {(one.row, one.label) for one in found}
+    assert len(named & wrong) >= 0.7 * len(wrong)
+    assert len(named & wrong) >= 0.6 * len(named)
+    assert all(one.shown == (one.label not in given[one.row]) and 0.5 < one.confidence <= 1 for one in found)
+    assert [one.confidence for one in found] == sorted((one.confidence for one in found), reverse=True)
+
+
+@pytest.mark.parametrize("tags", [[], [()] * 30, [("a",)] * 30, [("a",)] * 3 + [()] * 30, [("a",)] * 30 + [()] * 3])
+def test_tags_that_all_or_hardly_any_have_are_not_judged(tags: list[tuple[str, ...]]) -> None:
+    parts_NC = np.random.default_rng(0).normal(size=(len(tags), 8)).astype(np.float32)
+    assert learned.tag_suspects(parts_NC, tags, np.arange(len(tags))) == []

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select, update
 
 from engine.data import export, importing, items, marks, projects, shapes, store
-from engine.data.marks import Mark
+from engine.data.marks import TAGGING, Mark
 from engine.errors import StudioError
 from tests.engine.data.formats.sources import picture
 
@@ -100,7 +100,7 @@ def content_of(project_id: str, *, groups: bool = True, drawn_only: bool = False
     group, given = {row.id: row.group_name for row in rows}, {row.id: row.split_given for row in rows}
     return {
         item.sha256: (
-            item.label,
+            item.labels,
             item.reviewed,
             item.split if given[item.id] else None,
             group[item.id] if groups and (item.reviewed or item.label or not drawn_only) else None,
@@ -203,6 +203,29 @@ def test_folders_hold_classes(labels: list[str | None], splits: list[str | None]
     assert _train_is_free(content_of(back.id)) == _train_is_free(content_of(project.id)), report.problems
 
 
+@SLOW
+@given(
+    labels=st.lists(st.lists(st.sampled_from([*LABELS, "con", "a/b", "a|b", '"', '"a"|"b', "-"]), max_size=4), min_size=len(NAMES), max_size=len(NAMES)),
+    reviewed=st.lists(st.booleans(), min_size=len(NAMES), max_size=len(NAMES)),
+    splits=st.lists(st.sampled_from(["train", "val", "test", None]), min_size=len(NAMES), max_size=len(NAMES)),
+    into=st.sampled_from([TAGGING, "image-classification"]),
+)
+def test_a_table_holds_several_classes_a_picture(labels: list[list[str]], reviewed: list[bool], splits: list[str | None], into: str, pictures: Path) -> None:
+    _fresh()
+    project = project_of(pictures, TAGGING, [(False, split, "g" if split else None, []) for split in splits])
+    for item in items.list_items(project.id):
+        at = NAMES.index(item.name)
+        items.set_labels(item.id, labels[at], item.revision, reviewed=reviewed[at])
+    with tempfile.TemporaryDirectory() as folder:
+        made = export.export(project.id, "csv", Path(folder) / "csv.zip")
+        back = projects.create("Back", into)
+        report = importing.import_path(back.id, Path(folder) / "csv.zip")
+    assert made.lost == []
+    assert (report.added, report.task) == (len(NAMES), TAGGING), "the table says itself that it is for several"
+    assert made.labels == report.labels == sum(len(set(names)) for names in labels)
+    assert _train_is_free(content_of(back.id)) == _train_is_free(content_of(project.id)), report.problems
+
+
 def test_what_a_form_cannot_hold_is_said(pictures: Path, tmp_path: Path) -> None:
     crowd = Mark("cat", "box", {"box": [1, 1, 9, 9], "crowd": True})
     parts = Mark("cat", "polygon", {"rings": [[0, 0, 9, 0, 9, 9], [20, 20, 29, 20, 29, 29]]})
@@ -231,6 +254,11 @@ def test_an_export_that_cannot_be_is_a_sentence(pictures: Path, tmp_path: Path) 
         export.export(project.id, "folders", tmp_path / "x.zip")
     with pytest.raises(StudioError, match="was stopped"):
         export.export(project.id, "coco", tmp_path / "x.zip", should_stop=lambda: True)
+    with pytest.raises(StudioError, match="this CSV is for pictures that can have several classes"):
+        export.export(project.id, "csv", tmp_path / "x.zip")
+    tags = projects.create("Tags", TAGGING)
+    with pytest.raises(StudioError, match="Folders cannot say that a picture has several classes"):
+        export.export(tags.id, "folders", tmp_path / "x.zip")
     assert list(tmp_path.glob("x.zip*")) == []
     assert list(tmp_path.glob(".x.zip*")) == []
 

@@ -38,10 +38,10 @@ def png(values: np.ndarray, palette: list[int] | None = None) -> bytes:
     return file.getvalue()
 
 
-def read(files: Mapping[str, bytes | str], only: str | None = None) -> formats.DataSet:
+def read(files: Mapping[str, bytes | str], only: str | None = None, task: str | None = None) -> formats.DataSet:
     """Read a data set."""
     content = {name: text.encode() if isinstance(text, str) else text for name, text in files.items()}
-    return formats.read(list(content), lambda name: contextlib.nullcontext(io.BytesIO(content[name])), only)
+    return formats.read(list(content), lambda name: contextlib.nullcontext(io.BytesIO(content[name])), only, task)
 
 
 def placed(data: formats.DataSet, width: int = WIDTH, height: int = HEIGHT, turn: int = 1) -> tuple[dict[str, list[Any]], list[str]]:
