@@ -53,7 +53,7 @@ check: .venv/installed-dev
 
 ## test: everything
 test: .venv/installed-dev browser check
-	@OMP_NUM_THREADS=1 $(PY) -m pytest -q -n $${WORKERS:-2} --dist loadfile
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -q -n $${WORKERS:-2} --dist loadfile --durations=30
 
 ## unit: the tests that need no browser
 unit: .venv/installed-dev

@@ -203,15 +203,20 @@ def _without_duplicates(
         bare = not had.labels and not (several and had.drawn)  # nobody has said what it shows, not even that it is none of these
         whole = bool(found.labels) and bare
         drawn = (bool(marks) or found.reviewed and (not several or bare)) and not had.drawn
-        if had.id is not None and (whole or drawn):
+        if whole or drawn:
+            label, more = (found.label, found.more) if whole else (None, ())
             kept: Sequence[Placed] = marks if drawn else ()
-            new = Found(
-                found.name, found.label if whole else None, found.split, found.group, reviewed=found.reviewed and drawn, more=found.more if whole else ()
-            )
-            place[one.sha256] = ~len(relabelled)
-            relabelled.append((replace(one, found=new, marks=kept), had.id))
-            known[one.sha256] = _Known(had.id, had.name, new.labels or had.labels, had.drawn or drawn)
-            reason += f", which now has {_named(new.labels)}" if new.labels else ", which now has its labels"
+            if had.id is None:  # it came a moment ago, from where nothing was said about it
+                at = place[one.sha256]
+                first = fresh[at].found
+                said = replace(first, label=label or first.label, more=more or first.more, reviewed=first.reviewed or (found.reviewed and drawn))
+                fresh[at] = replace(fresh[at], found=said, marks=kept or fresh[at].marks)
+            else:
+                place[one.sha256] = ~len(relabelled)
+                said = Found(found.name, label, found.split, found.group, reviewed=found.reviewed and drawn, more=more)
+                relabelled.append((replace(one, found=said, marks=kept), had.id))
+            known[one.sha256] = _Known(had.id, had.name, said.labels or had.labels, had.drawn or drawn)
+            reason += f", which now has {_named(said.labels)}" if whole else ", which now has its labels"
         elif several and one.sha256 in place and (more := tuple(name for name in found.labels if name not in had.labels)):
             at = place[one.sha256]
             if at >= 0:

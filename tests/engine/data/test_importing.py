@@ -96,6 +96,14 @@ def test_duplicates_are_listed(project: Project, folder: Path) -> None:
     assert items.count_items(project.id) == 20
 
 
+def test_a_label_counts_though_the_same_picture_came_first_without_one(project: Project, folder: Path) -> None:
+    (folder / "a-loose.png").write_bytes((folder / "cat" / "00.png").read_bytes())
+    report = importing.import_path(project.id, folder)
+    assert (report.added, report.duplicates) == (20, 1)
+    assert {skipped.name: skipped.reason for skipped in report.skipped}["cat/00.png"] == "the same picture as a-loose.png, which now has the class 'cat'"
+    assert items.find_item(project.id, "a-loose.png").label == "cat"
+
+
 def test_labels_that_come_later_are_taken(project: Project, folder: Path, tmp_path: Path, draw: Callable[..., Path]) -> None:
     flat = tmp_path / "flat"
     for number in range(6):
