@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from engine import runs, warm
+from engine import naming, runs, warm
 from engine.data import projects, versions
 from engine.data.projects import Project
 from engine.errors import StudioError
@@ -19,7 +19,7 @@ from pages.parts.estimate import estimate_panel, estimate_state, stop_estimates
 from pages.parts.live import live_area, log_tail, steering, watch
 from pages.parts.live_state import marks_of
 from pages.parts.run_list import page_of_runs, run_list
-from pages.parts.run_picker import ACTIVE, STATES, badge, next_name, summary, summary_line
+from pages.parts.run_picker import ACTIVE, STATES, badge, summary, summary_line
 from pages.parts.setup import form_key, goal_cards, preview, start_of
 from pages.parts.text import plain, quoted
 
@@ -132,8 +132,7 @@ def _start(project: Project, recipe: Recipe | None) -> None:
     with ui.guard():
         version = versions.freeze(project.id)
         stop_estimates()
-        named = recipe if recipe.name else recipe.model_copy(update={"name": next_name(project.id, recipe.preset)})
-        run = runs.create_run(project.id, named, version)
+        run = runs.create_run(project.id, naming.named(recipe, project.id), version)
         runs.launch(run)
         _open(run)
         st.rerun()

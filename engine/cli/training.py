@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from engine import runs
+from engine import naming, runs
 from engine.cli import waiting
 from engine.cli.answer import Answer, say, share, table
 from engine.errors import StudioError
@@ -53,7 +53,7 @@ def train(given: argparse.Namespace) -> Answer:
     from engine.data import projects, versions
 
     project = projects.find(given.project)
-    recipe = _recipe(given, project)
+    recipe = naming.named(_recipe(given, project), project.id)
     run = runs.create_run(project.id, recipe, versions.freeze(project.id))
     runs.launch(run)
     return _begun(run, given.wait)

@@ -21,7 +21,7 @@ from engine.runs import Run, State
 from pages.parts.scores import metric_of
 from pages.parts.wording import percent
 
-__all__ = ["ACTIVE", "RESUMABLE", "STATES", "Summary", "badge", "finished_runs", "label_of", "next_name", "pick_run", "summary", "summary_line"]
+__all__ = ["ACTIVE", "RESUMABLE", "STATES", "Summary", "badge", "finished_runs", "label_of", "pick_run", "summary", "summary_line"]
 
 Colour = Literal["red", "orange", "blue", "green", "gray"]
 
@@ -126,20 +126,6 @@ def summary_line(row: Summary) -> str:
 def label_of(row: Summary) -> str:
     """Return what a picker shows of a run."""
     return f"{row.name} · {percent(row.score)}" if row.score is not None else row.name
-
-
-def next_name(project_id: str, preset: str) -> str:
-    """Return a name for the project's next run with that goal, such as 'Balanced 3'.
-
-    Deleted runs leave gaps in the numbers; a name is never given twice.
-    """
-    title = PRESETS[preset].title
-    numbers = [0]
-    for run in runs.list_runs(project_id):
-        start, _, number = summary(run).name.rpartition(" ")
-        if start == title and number.isdigit():
-            numbers.append(int(number))
-    return f"{title} {max(numbers) + 1}"
 
 
 def finished_runs(project_id: str, *, most: int = MOST_LISTED) -> list[Run]:
