@@ -31,7 +31,7 @@ def chart_of(counts: Mapping[str, int], unit: str, *, coloured: bool) -> tuple[p
     rows = pd.DataFrame({"Class": list(counts), unit: list(counts.values())})
     name: dict[str, Any] = {"field": "Class", "type": "nominal", "sort": None, "title": None}
     count: dict[str, Any] = {"field": unit, "type": "quantitative", "title": None}
-    encoding = {"y": name, "x": count, "tooltip": [name | {"title": "Class"}, count | {"title": unit}]}
+    encoding = {"y": name, "x": count | {"axis": {"tickMinStep": 1, "format": ",d"}}, "tooltip": [name | {"title": "Class"}, count | {"title": unit}]}
     if coloured:
         rows["Colour"] = [colour_of(one, list(counts)) for one in counts]
         encoding["color"] = {"field": "Colour", "type": "nominal", "scale": None, "legend": None}
