@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine import workspace
 from engine.errors import StudioError
 from engine.evaluation import metrics
 from engine.evaluation.metrics import Floats, Ints
 
-__all__ = ["Predictions", "cell", "make_report", "mistakes", "read_predictions", "write_predictions"]
+__all__ = ["Predictions", "cell", "make_report", "mistakes", "read_arrays", "read_predictions", "write_arrays", "write_predictions"]
 
 MOST_MISTAKES = 200
 
@@ -42,13 +43,18 @@ class Predictions:
 
 def write_predictions(path: Path, item_ids_N: Ints, labels_N: Ints, probabilities_NC: Floats) -> None:
     """Write predictions.npz, atomically."""
+    write_arrays(
+        path,
+        item_ids=np.asarray(item_ids_N, np.int64),
+        labels=np.asarray(labels_N, np.int64),
+        probabilities=np.asarray(probabilities_NC, np.float32),
+    )
+
+
+def write_arrays(path: Path, **arrays: NDArray[Any]) -> None:
+    """Write the arrays of a predictions.npz, atomically."""
     with workspace.replacing(path) as beside, beside.open("wb") as file:
-        np.savez(
-            file,
-            item_ids=np.asarray(item_ids_N, np.int64),
-            labels=np.asarray(labels_N, np.int64),
-            probabilities=np.asarray(probabilities_NC, np.float32),
-        )
+        np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
 def read_predictions(path: Path) -> Predictions:
@@ -57,9 +63,18 @@ def read_predictions(path: Path) -> Predictions:
     Raises:
         StudioError: if it is missing or damaged.
     """
+    return Predictions(*read_arrays(path, "item_ids", "labels", "probabilities"))
+
+
+def read_arrays(path: Path, *names: str) -> list[NDArray[Any]]:
+    """Read these arrays of a predictions.npz.
+
+    Raises:
+        StudioError: if it is missing or damaged.
+    """
     try:
         with np.load(path, allow_pickle=False) as file:
-            return Predictions(file["item_ids"], file["labels"], file["probabilities"])
+            return [file[name] for name in names]
     except FileNotFoundError as error:
         raise StudioError(f"'{path.parent.name}' has no answers on held-out pictures yet", "Let the run finish, then look again.") from error
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:

@@ -7,7 +7,6 @@ N pictures, K classes.
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,15 +14,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from engine import workspace
-from engine.errors import StudioError
-from engine.evaluation import tags
+from engine.evaluation import report, tags
 from engine.evaluation.metrics import Floats, Ints, calibration_error
 from engine.evaluation.tags import Bools
 
 __all__ = ["KINDS", "Kind", "TagPredictions", "counts_of", "make_report", "mistakes", "of_class", "read_predictions", "write_predictions"]
 
-MOST_MISTAKES = 200
 _RESAMPLES = 200
 
 Kind = Literal["missed", "false", "right"]
@@ -45,13 +41,12 @@ class TagPredictions:
 
 def write_predictions(path: Path, item_ids_N: Ints, targets_NK: Bools, probabilities_NK: Floats) -> None:
     """Write predictions.npz, atomically."""
-    with workspace.replacing(path) as beside, beside.open("wb") as file:
-        np.savez(
-            file,
-            item_ids=np.asarray(item_ids_N, np.int64),
-            targets=np.asarray(targets_NK, bool),
-            probabilities=np.asarray(probabilities_NK, np.float32),
-        )
+    report.write_arrays(
+        path,
+        item_ids=np.asarray(item_ids_N, np.int64),
+        targets=np.asarray(targets_NK, bool),
+        probabilities=np.asarray(probabilities_NK, np.float32),
+    )
 
 
 def read_predictions(path: Path) -> TagPredictions:
@@ -60,13 +55,7 @@ def read_predictions(path: Path) -> TagPredictions:
     Raises:
         StudioError: if it is missing or damaged.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return TagPredictions(file["item_ids"], file["targets"], file["probabilities"])
-    except FileNotFoundError as error:
-        raise StudioError(f"'{path.parent.name}' has no answers on held-out pictures yet", "Let the run finish, then look again.") from error
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise StudioError(f"{path.name} of '{path.parent.name}' is damaged", "Train again to make it anew.") from error
+    return TagPredictions(*report.read_arrays(path, "item_ids", "targets", "probabilities"))
 
 
 def make_report(
@@ -105,7 +94,7 @@ def make_report(
         "thresholds": thresholds_K.tolist(),
         "per_class": [{"name": name, **asdict(score)} for name, score in zip(classes, scores, strict=True)],
         "calibration": {"bins": [asdict(row) for row in bins], "ece": calibration_error(bins)},
-        "mistakes": mistakes(found, thresholds_K)[:MOST_MISTAKES],
+        "mistakes": mistakes(found, thresholds_K)[: report.MOST_MISTAKES],
         **extra,
     }
 

@@ -242,22 +242,21 @@ function drawWall(sorter) {
   })
 }
 
-function agreeButton(sorter) {
+function keyButton(className, key, words, pressed) {
   const button = document.createElement("button")
   button.type = "button"
-  button.className = "class agree"
-  button.append(Object.assign(document.createElement("span"), { className: "key", textContent: "Y" }), "Agree to the suggestion")
-  button.onclick = () => agree(sorter)
+  button.className = className
+  button.append(Object.assign(document.createElement("span"), { className: "key", textContent: key }), words)
+  button.onclick = pressed
   return button
 }
 
+function agreeButton(sorter) {
+  return keyButton("class agree", "Y", "Agree to the suggestion", () => agree(sorter))
+}
+
 function noneButton(sorter) {
-  const button = document.createElement("button")
-  button.type = "button"
-  button.className = "class nothing"
-  button.append(Object.assign(document.createElement("span"), { className: "key", textContent: "0" }), "None of these")
-  button.onclick = () => toggleNone(sorter)
-  return button
+  return keyButton("class nothing", "0", "None of these", () => toggleNone(sorter))
 }
 
 function drawClasses(sorter) {

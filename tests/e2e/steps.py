@@ -193,3 +193,32 @@ def screenshots(page: Page, name: str) -> None:
     page.emulate_media(color_scheme="light")
     if before:
         page.set_viewport_size(before)
+
+
+def key_button(page: Page, key: str) -> Locator:
+    """Return the button that the page's script calls so."""
+    return page.locator(f".st-key-{key}").get_by_role("button")
+
+
+def go(page: Page, place: str) -> None:
+    """Follow the sidebar to a page, by its address."""
+    page.locator(f"[data-testid=stSidebarNavLink][href*='/{place}']").click()
+    page.wait_for_url(re.compile(f"/{place}"))
+    ready(page)
+
+
+def quick_run(page: Page) -> str:
+    """Train with the quickest goal and return the run's id once it has finished."""
+    go(page, "train")
+    if key_button(page, "new-run").count():
+        key_button(page, "new-run").click()
+        ready(page)
+    key_button(page, "goal-quick").click()
+    ready(page)
+    key_button(page, "start").click()
+    page.wait_for_url(re.compile("run=run-"))
+    expect(page.get_by_text("Finished", exact=True).first).to_be_visible(timeout=240_000)
+    ready(page)
+    found = re.search(r"run=(run-[^&]+)", page.url)
+    assert found
+    return found[1]

@@ -15,7 +15,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 from skimage import data as photographs
 
-from tests.e2e.steps import ROOT, Studio, ready, screenshots
+from tests.e2e.steps import ROOT, Studio, go, key_button, quick_run, ready, screenshots
 
 SIDE = (160, 120)
 
@@ -67,33 +67,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def _key(page: Page, key: str):
-    return page.locator(f".st-key-{key}").get_by_role("button")
-
-
-def _go(page: Page, place: str) -> None:
-    page.locator(f"[data-testid=stSidebarNavLink][href*='/{place}']").click()
-    page.wait_for_url(re.compile(f"/{place}"))
-    ready(page)
-
-
-def _quick_run(page: Page) -> str:
-    """Train with the quickest goal and return the run's id once it has finished."""
-    _go(page, "train")
-    if _key(page, "new-run").count():
-        _key(page, "new-run").click()
-        ready(page)
-    _key(page, "goal-quick").click()
-    ready(page)
-    _key(page, "start").click()
-    page.wait_for_url(re.compile("run=run-"))
-    expect(page.get_by_text("Finished", exact=True).first).to_be_visible(timeout=240_000)
-    ready(page)
-    found = re.search(r"run=(run-[^&]+)", page.url)
-    assert found
-    return found[1]
-
-
 @pytest.mark.parametrize(("task", "architecture", "headline"), TASKS)
 def test_from_an_export_to_a_file_that_answers(page: Page, studio: Studio, tmp_path: Path, task: str, architecture: str, headline: re.Pattern[str]) -> None:
     project = f"Discs {architecture}"  # the tests of a file share a studio
@@ -104,21 +77,21 @@ def test_from_an_export_to_a_file_that_answers(page: Page, studio: Studio, tmp_p
     page.locator("[class*='st-key-card-']").filter(has_text=project).get_by_role("button", name="Open").click()
     page.wait_for_url(re.compile("/data"))
     ready(page)
-    _go(page, "start")
-    _key(page, f"take-{architecture}").click()
+    go(page, "start")
+    key_button(page, f"take-{architecture}").click()
     ready(page)
-    _key(page, "pick-efficientnet_lite0").click()
+    key_button(page, "pick-efficientnet_lite0").click()
     expect(page.get_by_text("Starting from")).to_be_visible()
     ready(page)
     screenshots(page, f"{task}-start")
 
-    _quick_run(page)
+    quick_run(page)
     screenshots(page, f"{task}-train")
     expect(page.get_by_text("on pictures it does not learn from").first).to_be_visible()
 
     page.reload()
     ready(page)
-    _go(page, "results")
+    go(page, "results")
     expect(page.get_by_role("heading", name=headline)).to_be_visible()
     expect(page.locator(".wall .tile img").first).to_have_js_property("complete", True)
     screenshots(page, f"{task}-results")
@@ -128,11 +101,11 @@ def test_from_an_export_to_a_file_that_answers(page: Page, studio: Studio, tmp_p
     page.keyboard.press("Escape")
     ready(page)
 
-    _go(page, "try")
+    go(page, "try")
     expect(page.get_by_text("reading the picture included")).to_be_visible(timeout=60_000)
     ready(page)
     screenshots(page, f"{task}-try")
-    _go(page, "ship")
+    go(page, "ship")
     expect(page.get_by_text("Gives the same answers as the trained network")).to_be_visible()
     ready(page)
     screenshots(page, f"{task}-ship")
@@ -156,19 +129,19 @@ def test_my_onnx_file_and_then_my_run(page: Page, studio: Studio, tmp_path: Path
     page.get_by_role("combobox", name=re.compile("Architecture on top")).scroll_into_view_if_needed()
     expect(page.get_by_role("button", name="Chosen", exact=True)).to_be_visible()  # it knows its own file behind the architecture's name
     screenshots(page, f"{task}-onnx")
-    first = _quick_run(page)
+    first = quick_run(page)
 
     page.goto(f"/start?project={project}&door=run")
     ready(page)
-    _key(page, f"pick-{first}").click()
+    key_button(page, f"pick-{first}").click()
     expect(page.get_by_text("Going on from")).to_be_visible()
     ready(page)
     screenshots(page, f"{task}-my-run")
-    second = _quick_run(page)
+    second = quick_run(page)
     assert second != first
-    _go(page, "results")
+    go(page, "results")
     expect(page.get_by_role("heading", name=headline)).to_be_visible()
-    _go(page, "try")
+    go(page, "try")
     expect(page.get_by_text("reading the picture included")).to_be_visible(timeout=60_000)
     told = json.loads((studio.home / "projects" / project / "runs" / second / "recipe.json").read_text())
     assert told["start"] == f"run:{first}"

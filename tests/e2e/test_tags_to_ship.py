@@ -8,37 +8,10 @@ from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
-from tests.e2e.steps import Studio, at_rest, ready, screenshots
+from tests.e2e.steps import Studio, at_rest, go, key_button, quick_run, ready, screenshots
 from tests.tagged import table
 
 TASK = "multi-label-classification"
-
-
-def _key(page: Page, key: str):
-    return page.locator(f".st-key-{key}").get_by_role("button")
-
-
-def _go(page: Page, place: str) -> None:
-    page.locator(f"[data-testid=stSidebarNavLink][href*='/{place}']").click()
-    page.wait_for_url(re.compile(f"/{place}"))
-    ready(page)
-
-
-def _quick_run(page: Page) -> str:
-    """Train with the quickest goal and return the run's id once it has finished."""
-    _go(page, "train")
-    if _key(page, "new-run").count():
-        _key(page, "new-run").click()
-        ready(page)
-    _key(page, "goal-quick").click()
-    ready(page)
-    _key(page, "start").click()
-    page.wait_for_url(re.compile("run=run-"))
-    expect(page.get_by_text("Finished", exact=True).first).to_be_visible(timeout=240_000)
-    ready(page)
-    found = re.search(r"run=(run-[^&]+)", page.url)
-    assert found
-    return found[1]
 
 
 def _tab(page: Page, title: str) -> None:
@@ -56,14 +29,14 @@ def test_from_a_table_to_a_model_that_tags(page: Page, studio: Studio, tmp_path:
     screenshots(page, "tagging-start")
     page.goto(f"/start?project={project}&door=general")
     ready(page)
-    _key(page, "pick-efficientnet_lite0").click()
+    key_button(page, "pick-efficientnet_lite0").click()
     expect(page.get_by_text("Starting from")).to_be_visible()
     ready(page)
-    first = _quick_run(page)
+    first = quick_run(page)
     expect(page.get_by_text("Mean average precision").first).to_be_visible()
     screenshots(page, "tagging-train")
 
-    _go(page, "results")
+    go(page, "results")
     expect(page.get_by_role("heading", name=re.compile("mean average precision"))).to_be_visible()
     report = json.loads((studio.home / "projects" / project / "runs" / first / "report.json").read_text())
     if report["mistakes"]:
@@ -89,11 +62,11 @@ def test_from_a_table_to_a_model_that_tags(page: Page, studio: Studio, tmp_path:
     page.keyboard.press("Escape")
     ready(page)
 
-    _go(page, "try")
+    go(page, "try")
     expect(page.get_by_text("reading the picture included")).to_be_visible(timeout=60_000)
     ready(page)
     screenshots(page, "tagging-try")
-    _go(page, "ship")
+    go(page, "ship")
     expect(page.get_by_text("Gives the same answers as the trained network")).to_be_visible()
     page.get_by_text("Model card", exact=True).click()
     ready(page)
@@ -103,7 +76,7 @@ def test_from_a_table_to_a_model_that_tags(page: Page, studio: Studio, tmp_path:
     made = studio.engine("train", "--project", "Coins and flowers", "--preset", "quick", "--set", "image_size=48", "--wait", "--json")
     assert made.returncode == 0, made.stderr
     second = json.loads(made.stdout)["run"]
-    _go(page, "compare")
+    go(page, "compare")
     found = json.loads(studio.engine("compare", second, first, "--json").stdout)
     expect(page.get_by_text(found["verdict"][:60])).to_be_visible(timeout=60_000)
     screenshots(page, "tagging-compare")

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +16,7 @@ from engine import events, runs
 from engine.data import importing, items, marks, projects
 from engine.data.marks import Mark
 from tests.composed import manifest
+from tests.shell import graft, sets
 
 SMALL = ["image_size=96", "epochs=2", "batch_size=4", "precision=fp32", "layout=channels_last", "threads=1", "device=cpu"]
 START = "fcos/mobilenetv3_small_100"
@@ -38,22 +35,11 @@ def project(home: Path, tmp_path: Path) -> str:
     return made.id
 
 
-def graft(*words: str | Path) -> Any:
-    environment = {**os.environ, "GRAFT_WARM": "0", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, "-m", "engine", *map(str, words), "--json"], capture_output=True, text=True, env=environment, check=False)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-def sets() -> list[str]:
-    return [word for pair in SMALL for word in ("--set", pair)]
-
-
 @pytest.mark.slow
 def test_from_a_project_to_a_shipped_detector(project: str, home: Path, tmp_path: Path) -> None:
-    told = graft("estimate", "--project", "Coins", "--start", START, *sets())
+    told = graft("estimate", "--project", "Coins", "--start", START, *sets(SMALL))
     assert told["seconds"] > 0
-    trained = graft("train", "--project", "Coins", "--start", START, *sets(), "--wait")
+    trained = graft("train", "--project", "Coins", "--start", START, *sets(SMALL), "--wait")
     assert trained["state"] == "finished"
     assert {"map", "map_50"} <= trained["metrics"].keys()
     report = graft("report", trained["run"])
@@ -71,8 +57,8 @@ def test_from_a_project_to_a_shipped_detector(project: str, home: Path, tmp_path
 
 @pytest.mark.slow
 def test_a_detector_that_was_killed_ends_as_one_that_was_not(project: str, home: Path) -> None:
-    whole = runs.find(graft("train", "--project", "Coins", "--start", START, *sets(), "--set", "epochs=6", "--wait")["run"])
-    cut = runs.find(graft("train", "--project", "Coins", "--start", START, *sets(), "--set", "epochs=6")["run"])
+    whole = runs.find(graft("train", "--project", "Coins", "--start", START, *sets(SMALL), "--set", "epochs=6", "--wait")["run"])
+    cut = runs.find(graft("train", "--project", "Coins", "--start", START, *sets(SMALL), "--set", "epochs=6")["run"])
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and not any(
         isinstance(event, events.Epoch) and event.phase == "finetune" for event in events.read_from(cut.events_path, 0)[0]

@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from engine import runs
+from tests.shell import graft, sets
 from tests.tagged import CLASSES, table
 
 TASK = "multi-label-classification"
 SMALL = ["image_size=96", "epochs=1", "batch_size=16", "precision=fp32", "layout=channels_last", "threads=1", "device=cpu"]
-
-
-def graft(*words: str | Path) -> Any:
-    environment = {**os.environ, "GRAFT_WARM": "0", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, "-m", "engine", *map(str, words), "--json"], capture_output=True, text=True, env=environment, check=False)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-def sets() -> list[str]:
-    return [word for pair in SMALL for word in ("--set", pair)]
 
 
 @pytest.mark.slow
@@ -37,7 +23,7 @@ def test_from_a_table_to_a_model_that_tags(home: Path, tmp_path: Path) -> None:
     assert [row["head"] for row in offered["heads"]] == ["linear", "mlp", "cosine"]
     assert "ready/imagenet_lite0" in [row["start"] for row in offered["ready"]]
 
-    made = [graft("train", "--project", "Tags", *sets(), "--set", f"seed={seed}", "--wait") for seed in (0, 1)]
+    made = [graft("train", "--project", "Tags", *sets(SMALL), "--set", f"seed={seed}", "--wait") for seed in (0, 1)]
     assert [row["state"] for row in made] == ["finished", "finished"]
     report = graft("report", made[0]["run"])
     assert report["metrics"]["map"] == made[0]["metrics"]["map"]
