@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.steps import Studio, ready, running, screenshots
-from tests.e2e.test_drawn_tasks import _export, _go, _key
+from tests.e2e.steps import Studio, go, key_button, ready, running, screenshots
+from tests.e2e.test_drawn_tasks import _export
 from tests.published import KEY, Hub, detector  # noqa: F401 (fixture)
 
 
@@ -44,29 +44,29 @@ def test_a_finished_detector_is_fetched_tried_and_retrained(page: Page, studio: 
     project = _project(studio, tmp_path, "object-detection")
     page.goto(f"/start?project={project}&door=optimized")
     ready(page)
-    fetch = _key(page, f"fetch-{KEY}")
+    fetch = key_button(page, f"fetch-{KEY}")
     expect(fetch).to_be_disabled()
     page.get_by_text("I accept its licence (apache-2.0)").first.click()
     ready(page)
     screenshots(page, "object-detection-optimized")
     fetch.click()
-    expect(_key(page, f"try-{KEY}")).to_be_visible(timeout=60_000)
+    expect(key_button(page, f"try-{KEY}")).to_be_visible(timeout=60_000)
     ready(page)
     expect(page.get_by_text(re.compile("On this computer")).first).to_be_visible()
-    _key(page, f"try-{KEY}").click()
+    key_button(page, f"try-{KEY}").click()
     page.wait_for_url(re.compile("/try"))
     expect(page.get_by_text("reading the picture included")).to_be_visible(timeout=120_000)
     ready(page)
     screenshots(page, "object-detection-optimized-try")
 
-    _go(page, "start")
-    _key(page, "open-optimized").click()
+    go(page, "start")
+    key_button(page, "open-optimized").click()
     ready(page)
-    _key(page, f"pick-{KEY}").click()
+    key_button(page, f"pick-{KEY}").click()
     expect(page.get_by_text("Starting from")).to_be_visible()
     ready(page)
-    _go(page, "train")
-    _key(page, "goal-quick").click()
+    go(page, "train")
+    key_button(page, "goal-quick").click()
     ready(page)
     page.get_by_role("spinbutton", name=re.compile("^Epochs")).fill("2")
     page.keyboard.press("Tab")
@@ -76,10 +76,10 @@ def test_a_finished_detector_is_fetched_tried_and_retrained(page: Page, studio: 
     page.get_by_role("spinbutton", name=re.compile("^Picture size")).fill("128")
     page.keyboard.press("Tab")
     ready(page)
-    _key(page, "start").click()
+    key_button(page, "start").click()
     expect(page.get_by_text("Finished", exact=True).first).to_be_visible(timeout=240_000)
     ready(page)
-    _go(page, "results")
+    go(page, "results")
     expect(page.get_by_text("mAP", exact=True).first).to_be_visible()
     told = [json.loads(path.read_text()) for path in (studio.home / "projects" / project / "runs").glob("*/report.json")]
     assert [(row["start"]["key"], row["start"]["weights"]) for row in told] == [(f"ready/{KEY}", "pretrained")]
