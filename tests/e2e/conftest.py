@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -16,6 +17,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from tests.e2e.steps import DESKTOP, HERE, Studio, Watcher, running
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+FAILED = pytest.StashKey[bool]()
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "microsoft-edge")
 
 
@@ -65,7 +67,7 @@ def new_page(browser: Browser, studio: Studio, request: pytest.FixtureRequest) -
         return page
 
     yield open_page
-    failed = getattr(request.node, "failed_in_call", False)
+    failed = request.node.stash.get(FAILED, False)
     for number, (context, _) in enumerate(opened):
         trace = HERE / "traces" / f"{request.node.name}-{number}.zip"
         context.tracing.stop(path=str(trace) if failed else None)
@@ -82,7 +84,7 @@ def page(new_page) -> Page:
 
 
 @pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Iterator[None]:
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Generator[None, Any, None]:
     outcome = yield
     if call.when == "call":
-        item.failed_in_call = outcome.get_result().failed
+        item.stash[FAILED] = outcome.get_result().failed
