@@ -246,7 +246,9 @@ def _offered(absent: list[samples.Sample]) -> None:
             with st.container(border=True, height="stretch", gap="small"):
                 st.image(str(sample.cover), width="stretch", alt=f"Pictures of {sample.title}")
                 st.markdown(f"#### {plain(sample.title)}")
+                st.badge(_TASKS[sample.task][0], color="gray")
                 st.caption(plain(sample.words))
+                st.space("stretch")
                 if st.button(
                     "Add this sample", key=f"sample-{sample.key}", icon=":material/science:", help=f"{plain(sample.credit)}. {plain(sample.licence)}."
                 ):
