@@ -115,7 +115,7 @@ def create(timm_name: str, image_size: tuple[int, int], *, drop_path: float = 0.
         try:
             with _quiet():
                 return timm.create_model(timm_name, features_only=True, **{key: value for key, value in options.items() if key not in dropped})
-        except (TypeError, NotImplementedError):
+        except (TypeError, NotImplementedError, AssertionError):  # some families assert that the stride is 32
             continue
         except RuntimeError as error:  # weights of another shape: some networks are made for one picture size
             if state is None:

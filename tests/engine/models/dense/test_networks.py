@@ -147,6 +147,11 @@ def test_stages_cover_the_backbone_once() -> None:
 def test_denser_maps_where_the_backbone_can() -> None:
     assert dense.build("deeplabv3", "resnet10t", 3, 96).backbone.strides == (16,)
     assert dense.build("deeplabv3", "resnet10t", 3, 96, {"output_stride": 32}).backbone.strides == (32,)
+
+
+@pytest.mark.parametrize("backbone", ["ghostnet_050", "dla46x_c"])
+def test_a_family_that_cannot_be_dilated_keeps_its_stride(backbone: str) -> None:
+    assert dense.build("deeplabv3", backbone, 3, 128).backbone.strides == (32,)
     assert dense.build("deeplabv3", "repvit_m0_9", 3, 96).backbone.strides == (32,)  # knows no dilation: it gives what it has
 
 
