@@ -1,4 +1,4 @@
-"""A hub on this machine that hands out one finished detector, tiny and real: transformers' RT-DETR v2 with random weights, saved as its makers save theirs."""
+"""A hub on this machine that hands out finished models, tiny and real: transformers' own classes with random weights, saved as their makers save theirs."""
 
 from __future__ import annotations
 
@@ -8,47 +8,112 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-KEY, REPOSITORY = "coco_rtdetr_v2_s", "PekingU/rtdetr_v2_r18vd"
-CLASSES = ("person", "dog", "cat", "car")
 
-_SAVE = f"""
+@dataclass(frozen=True)
+class Finished:
+    """A row of the catalogue, and how a tiny model of its kind is made: Python that leaves `config` and `kind`, transformers' class."""
+
+    key: str
+    task: str
+    hub: str
+    made: str
+    classes: tuple[str, ...] = ("person", "dog", "cat", "car")
+
+
+_STAGES = '[f"stage{number}" for number in range(1, 5)]'
+_QUERIES = """
+    d_model=32, encoder_hidden_dim=32, encoder_ffn_dim=32, decoder_ffn_dim=32, encoder_attention_heads=2, decoder_attention_heads=2, decoder_layers=2,
+    num_queries=100, num_denoising=10, id2label=names,
+"""
+
+DETECTOR = Finished(
+    "coco_rtdetr_v2_s",
+    "object-detection",
+    "PekingU/rtdetr_v2_r18vd",
+    f"""
+kind = RTDetrV2ForObjectDetection
+backbone = RTDetrResNetConfig(embedding_size=8, hidden_sizes=[8, 16, 24, 32], depths=[1] * 4, layer_type="basic", out_features=["stage2", "stage3", "stage4"])
+config = RTDetrV2Config(backbone_config=backbone, encoder_in_channels=[16, 24, 32], decoder_in_channels=[32] * 3, {_QUERIES})
+""",
+)
+LIGHT_DETECTOR = Finished(
+    "coco_dfine_n",
+    "object-detection",
+    "ustc-community/dfine-nano-coco",
+    f"""
+kind = DFineForObjectDetection
+backbone = HGNetV2Config(
+    stem_channels=[3, 8, 8], stage_in_channels=[8, 8, 16, 24], stage_mid_channels=[8] * 4, stage_out_channels=[8, 16, 24, 32], stage_num_blocks=[1] * 4,
+    stage_numb_of_layers=[1] * 4, stage_kernel_size=[3] * 4, stage_downsample=[False, True, True, True], stage_light_block=[False] * 4,
+    hidden_sizes=[8, 16, 24, 32], depths=[1] * 4, out_features=["stage3", "stage4"],
+)
+config = DFineConfig(
+    backbone_config=backbone, encoder_in_channels=[24, 32], decoder_in_channels=[32] * 2, feat_strides=[16, 32], num_feature_levels=2,
+    encode_proj_layers=[1], decoder_n_points=[4, 4], {_QUERIES}
+)
+""",
+)
+SEGMENTER = Finished(
+    "ade_upernet_t",
+    "semantic-segmentation",
+    "openmmlab/upernet-convnext-tiny",
+    f"""
+kind = UperNetForSemanticSegmentation
+backbone = ConvNextConfig(depths=[1] * 4, hidden_sizes=[8, 16, 24, 32], out_features={_STAGES})
+config = UperNetConfig(backbone_config=backbone, hidden_size=16, auxiliary_in_channels=24, auxiliary_channels=8, id2label=names)
+""",
+    ("wall", "floor", "coin"),
+)
+CAREFUL_SEGMENTER = Finished(
+    "ade_upernet_s",
+    "semantic-segmentation",
+    "openmmlab/upernet-swin-small",
+    f"""
+kind = UperNetForSemanticSegmentation
+backbone = SwinConfig(embed_dim=8, depths=[1, 1, 2, 1], num_heads=[1, 2, 4, 8], window_size=7, out_features={_STAGES})
+config = UperNetConfig(backbone_config=backbone, hidden_size=16, auxiliary_in_channels=32, auxiliary_channels=8, id2label=names)
+""",
+    ("wall", "floor", "coin"),
+)
+MODELS = (DETECTOR, LIGHT_DETECTOR, SEGMENTER, CAREFUL_SEGMENTER)
+
+_SAVE = """
 import sys, torch
-from transformers import RTDetrResNetConfig, RTDetrV2Config, RTDetrV2ForObjectDetection
+from transformers import *
 
 torch.manual_seed(7)
-backbone = RTDetrResNetConfig(embedding_size=8, hidden_sizes=[8, 16, 24, 32], depths=[1] * 4, layer_type="basic", out_features=["stage2", "stage3", "stage4"])
-names = dict(enumerate({CLASSES}))
-config = RTDetrV2Config(
-    backbone_config=backbone, encoder_in_channels=[16, 24, 32], d_model=32, encoder_hidden_dim=32, encoder_ffn_dim=32, decoder_ffn_dim=32,
-    encoder_attention_heads=2, decoder_attention_heads=2, decoder_layers=2, num_queries=100, decoder_in_channels=[32] * 3, num_denoising=10,
-    id2label=names, label2id={{name: place for place, name in names.items()}},
-)
-model = RTDetrV2ForObjectDetection(config)
+names = dict(enumerate({classes}))
+{made}
+config.label2id = {{name: place for place, name in names.items()}}
+model = kind(config)
 for weights in model.parameters():  # as they start, hardly anything comes out of the backbone, and every place looks the same
     if weights.dim() > 1:
         torch.nn.init.xavier_uniform_(weights)
-model.save_pretrained(sys.argv[1])
+model.save_pretrained({folder!r})
 """
 
 
-def save(folder: Path) -> Path:
-    """Save the detector; in a process of its own, so that page tests keep free of torch."""
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", _SAVE, str(folder)], capture_output=True, text=True, timeout=120)
+def save(folder: Path, *models: Finished) -> dict[str, Path]:
+    """Save models; in a process of its own, so that page tests keep free of torch. Return the folder of each by its hub's name."""
+    found = {model.hub: folder / model.key for model in models}
+    script = "\n".join(_SAVE.format(classes=model.classes, made=model.made, folder=str(found[model.hub])) for model in models)
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]
-    return folder
+    return found
 
 
 class Hub(http.server.ThreadingHTTPServer):
     """As the hub does it: small files with git's checksum at once, large ones by a redirect that states their sha256."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folders: Mapping[str, Path]) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.folder, self.cut_after, self.ranges = folder, 0, []  # type: ignore[var-annotated]
+        self.folders, self.cut_after, self.ranges = dict(folders), 0, []  # type: ignore[var-annotated]
         self.altered = False
 
     @property
@@ -62,11 +127,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None: ...
 
     def _answer(self, *, body: bool) -> None:
-        name = self.path.rpartition("/")[2]
-        content = (self.server.folder / name).read_bytes()
+        repository, name = re.sub("^/cdn|/resolve/main", "", self.path).strip("/").rsplit("/", 1)
+        content = (self.server.folders[repository] / name).read_bytes()
         if name.endswith(".safetensors") and "/resolve/" in self.path:
             self.send_response(302)
-            self.send_header("Location", f"{self.server.url}/cdn/{name}")
+            self.send_header("Location", f"{self.server.url}/cdn/{repository}/{name}")
             self.send_header("X-Linked-Etag", f'"{hashlib.sha256(content).hexdigest()}"')
             self.send_header("X-Linked-Size", str(len(content)))
             self.send_header("Content-Length", "0")
@@ -97,13 +162,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.fixture(scope="session")
-def detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save(tmp_path_factory.mktemp("published"))
+def finished_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return save(tmp_path_factory.mktemp("published"), *MODELS)
 
 
 @pytest.fixture
-def detector_hub(detector: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    server = Hub(detector)
+def finished_hub(finished_models: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    server = Hub(finished_models)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     monkeypatch.setenv("GRAFT_HUB", server.url)

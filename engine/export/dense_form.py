@@ -58,7 +58,7 @@ def write(shipped: ShippedDense, images_BCHW: torch.Tensor) -> onnx.ModelProto:
 
 
 def parity(shipped: ShippedDense, session: onnxruntime.InferenceSession, images_BCHW: torch.Tensor) -> dict[str, Any]:
-    """Compare file and torch, the first picture alone and the rest together.
+    """Compare file and torch, the first picture alone and the rest two by two: a class for every pixel is 160 MB a picture where there are 150.
 
     Args:
         shipped: what the file is compared with.
@@ -69,7 +69,7 @@ def parity(shipped: ShippedDense, session: onnxruntime.InferenceSession, images_
         max_abs: the largest difference of scores or probabilities; max_rel: the share of things (or pixels) that differ; n; passed.
     """
     differences, unlike, total = [0.0], 0, 0
-    for part in (images_BCHW[:1], images_BCHW[1:]):
+    for part in (images_BCHW[:1], *images_BCHW[1:].split(2)):
         if not len(part):
             continue
         with torch.no_grad():

@@ -53,6 +53,12 @@ def _mask2former_semantic(*asked: Any) -> nn.Module:
     return mask2former.Semantic(*asked)
 
 
+def _upernet(*asked: Any) -> nn.Module:
+    from engine.models.dense import upernet
+
+    return upernet.UPerNet(*asked)
+
+
 IMPORTED = "onnx-"
 """How the name of a backbone begins that came in as an ONNX file (`engine.models.own_onnx`)."""
 
@@ -76,6 +82,7 @@ BUILDERS: dict[str, Builder] = {
     "fcn": semantic.FCN,
     "lraspp": semantic.LRASPP,
     "segformer": semantic.SegFormer,
+    "upernet": _upernet,
 }
 
 

@@ -330,6 +330,18 @@ _ROWS = (
         options={"width": Option((128, 64, 256, 768), "Channels of the decoder. 256 and 768 are what the paper uses.", 32), "dice": _DICE},
     ),
     Architecture(
+        "upernet",
+        "UPerNet",
+        "semantic-segmentation",
+        "A pyramid that first looks at the whole picture, then goes from coarse to fine. Good on scenes where everything has a name; heavy.",
+        (4, 8, 16, 32),
+        _traits(2, 5, 3, 1, 3),
+        "Xiao et al. 2018, Unified Perceptual Parsing, arxiv.org/abs/1807.10221",
+        "transformers",
+        free_size=False,
+        options={"width": Option((128, 64, 256, 512), "Channels of the pyramid. 512 is what the paper uses.", 32), "dice": _DICE},
+    ),
+    Architecture(
         "mask2former_semantic",
         "Mask2Former",
         "semantic-segmentation",
