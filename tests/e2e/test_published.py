@@ -41,7 +41,7 @@ def _project(studio: Studio, folder: Path, task: str) -> str:
     return str(json.loads(done.stdout)["project"]["id"])
 
 
-@pytest.mark.parametrize(("model", "figure"), [(DETECTOR, "mAP"), (SEGMENTER, "mIoU")], ids=["detector", "segmenter"])
+@pytest.mark.parametrize(("model", "figure"), [(DETECTOR, "mAP"), (SEGMENTER, "Class IoU")], ids=["detector", "segmenter"])
 def test_a_finished_model_is_fetched_tried_and_retrained(page: Page, studio: Studio, tmp_path: Path, model: Finished, figure: str) -> None:
     project, licence = _project(studio, tmp_path, model.task), find(model.key).licence
     page.goto(f"/start?project={project}&door=optimized")
