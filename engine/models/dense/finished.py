@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForObjectDetection, AutoModelForSemanticSegmentation
+from transformers import AutoConfig, AutoModelForObjectDetection, AutoModelForSemanticSegmentation, AutoModelForUniversalSegmentation
 
 from engine.errors import StudioError
-from engine.models.dense import upernet
+from engine.models.dense import mask2former, upernet, yolo
 from engine.models.dense.given import GivenMaps, drop_aliases
 from engine.models.dense.networks import Network
 from engine.models.dense.queries import PRIOR, Queries
@@ -75,6 +75,15 @@ def _segmenter(net: Any) -> tuple[nn.Module, nn.Module, int]:
     return _FeatureMaps(net.backbone), upernet.Published(net, row.strides[0]), row.size_step
 
 
+def _outliner(net: Any) -> tuple[nn.Module, nn.Module, int]:
+    row = architecture("mask2former")
+    return _FeatureMaps(net.model.pixel_level_module.encoder), mask2former.Published(net, row.strides[0]), row.size_step
+
+
+def _yolo(net: Any) -> tuple[nn.Module, nn.Module, int]:
+    return net.body, net.head, max(net.head.strides)
+
+
 @dataclass(frozen=True)
 class Family:
     """How the models of one family become networks of ours.
@@ -107,6 +116,8 @@ FAMILIES = {
     "rt_detr_v2": Family("rtdetr_v2", **_DETECTOR),
     "d_fine": Family("dfine", **_DETECTOR),
     "upernet": Family("upernet", AutoModelForSemanticSegmentation, _segmenter, ("classifier",), upernet.with_background, 1),
+    "mask2former": Family("mask2former", AutoModelForUniversalSegmentation, _outliner, ("class_predictor", "criterion")),
+    yolo.KIND: Family("yolov3", AutoModelForObjectDetection, _yolo, ("classes.",)),
 }
 """transformers' name of a family -> what is to know of it."""
 

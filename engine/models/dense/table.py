@@ -215,6 +215,20 @@ _ROWS = (
         options={"light": Option((True, False), "Depthwise layers, as in SSDLite.")},
     ),
     Architecture(
+        "yolov3",
+        "YOLOv3",
+        "object-detection",
+        "Three boxes at each place, and each thing is answered for by one of them. Quick, with little to weed out; overlooks small things that crowd.",
+        (16, 32),
+        _traits(5, 2, 2, 4, 3),
+        "Redmon & Farhadi 2018, YOLOv3: An Incremental Improvement, arxiv.org/abs/1804.02767",
+        "Graft",
+        wanted=(8,),
+        options={
+            "width": Option((256, 128, 512), "Channels of the head at the coarsest map; each finer map has half as many. 512 is what the paper uses.", 32)
+        },
+    ),
+    Architecture(
         "faster_rcnn",
         "Faster R-CNN",
         "object-detection",

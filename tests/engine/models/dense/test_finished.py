@@ -36,7 +36,7 @@ def theirs(model: Finished, folder: Path) -> Any:
     return finished.FAMILIES[finished.config_of(folder)["model_type"]].auto.from_pretrained(folder).eval()
 
 
-@every_family
+@pytest.mark.parametrize("model", [model for model in MODELS if model.made], ids=lambda model: model.key)
 def test_it_answers_as_transformers_does(home: Path, finished_hub: Hub, model: Finished) -> None:  # noqa: F811
     row = fetched(model)
     network, spec, origin = build.from_published(published.PREFIX + model.key, (), recipe_from({"task": model.task, "image_size": 160}))
@@ -47,6 +47,9 @@ def test_it_answers_as_transformers_does(home: Path, finished_hub: Hub, model: F
     if model.task == "semantic-segmentation":
         assert torch.allclose(ours["logits_BKHW"][:, 1:], expected.logits, atol=1e-5)
         assert ours["logits_BKHW"].argmax(1).min() > 0, "no pixel is of the background, which it does not know"
+    elif model.task == "instance-segmentation":
+        assert torch.allclose(ours["classes"], expected.class_queries_logits, atol=1e-5)
+        assert torch.allclose(ours["masks"], expected.masks_queries_logits, atol=1e-4)
     else:
         assert torch.allclose(ours["logits_BQK"], expected.logits, atol=1e-6)
         assert torch.allclose(ours["boxes_BQ4"], expected.pred_boxes, atol=1e-6)
