@@ -15,7 +15,7 @@ from playwright.sync_api import Page, expect
 from engine.models.published import find
 from tests.e2e.steps import Studio, go, key_button, ready, running, screenshots
 from tests.e2e.test_drawn_tasks import _export
-from tests.published import DETECTOR, SEGMENTER, Finished, Hub, finished_models  # noqa: F401 (fixture)
+from tests.published import DETECTOR, OUTLINER, SEGMENTER, Finished, Hub, finished_models  # noqa: F401 (fixture)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def _project(studio: Studio, folder: Path, task: str) -> str:
     return str(json.loads(done.stdout)["project"]["id"])
 
 
-@pytest.mark.parametrize(("model", "figure"), [(DETECTOR, "mAP"), (SEGMENTER, "Class IoU")], ids=["detector", "segmenter"])
+@pytest.mark.parametrize(("model", "figure"), [(DETECTOR, "mAP"), (SEGMENTER, "Class IoU"), (OUTLINER, "mAP")], ids=["detector", "segmenter", "outliner"])
 def test_a_finished_model_is_fetched_tried_and_retrained(page: Page, studio: Studio, tmp_path: Path, model: Finished, figure: str) -> None:
     project, licence = _project(studio, tmp_path, model.task), find(model.key).licence
     page.goto(f"/start?project={project}&door=optimized")
@@ -85,10 +85,3 @@ def test_a_finished_model_is_fetched_tried_and_retrained(page: Page, studio: Stu
     expect(page.get_by_text(figure, exact=True).first).to_be_visible()
     told = [json.loads(path.read_text()) for path in (studio.home / "projects" / project / "runs").glob("*/report.json")]
     assert [(row["start"]["key"], row["start"]["weights"]) for row in told] == [(f"ready/{model.key}", "pretrained")]
-
-
-def test_where_there_is_none_it_says_so(page: Page, studio: Studio, tmp_path: Path) -> None:
-    project = _project(studio, tmp_path, "instance-segmentation")
-    page.goto(f"/start?project={project}&door=optimized")
-    ready(page)
-    expect(page.get_by_text(re.compile("No finished model for this task"))).to_be_visible()
