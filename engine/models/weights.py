@@ -3,6 +3,7 @@
 Packaged weights come with an installed package and are pinned by checksum in assets/catalog/packaged.json. Others come from the hub
 (huggingface.co, or the mirror that GRAFT_HUB names). No checksum of those can be pinned without a network; the hub states one for each
 large file (header X-Linked-Etag, the sha256 that Git LFS knows it by) and for each small one (ETag, git's own), and what arrives must have exactly that.
+One finished model comes inside a package of the Python package index (`package_index`), whose checksum is pinned in assets/catalog/published.json.
 
     cache/weights/NAME.safetensors      what was fetched; NAME.json beside it: from where, its checksum and licence
     cache/weights/NAME.<sha256>.part    what has arrived so far: the next try goes on from its end

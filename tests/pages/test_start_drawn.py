@@ -8,6 +8,7 @@ from engine.data import projects
 from engine.models import published
 from engine.models.dense.table import ARCHITECTURES, rank
 from pages.parts.text import plain
+from pages.parts.wording import percent
 from tests.pages.opened import button, fine, keys, open_page, words
 
 
@@ -52,7 +53,7 @@ def test_each_finished_model_says_how_good_it_is_under_which_licence_and_from_wh
     rows = published.list_published(task)
     assert rows
     for row in rows:
-        assert f"{row.figure:.1f} % {row.figure_title}" in shown
+        assert f"{percent(row.figure / 100)} {row.figure_title}".replace("\u00a0", " ") in shown
         assert f"licence [{plain(row.licence)}]({row.licence_source})" in shown
         assert f"from {plain(row.place)}" in shown
         assert button(app, f"fetch-{row.key}").disabled

@@ -1,4 +1,4 @@
-"""Finished detectors and segmenters as their makers publish them (transformers' files), as networks of ours: their backbone, and the rest as a head.
+"""Finished detectors and segmenters as their makers publish them (files as transformers has them), as networks of ours: a backbone and a head.
 
 A file's own settings (`config.json`) travel in the spec of each network that comes from it, so that a run needs the published files once only.
 
@@ -28,9 +28,6 @@ __all__ = ["FAMILIES", "Family", "build", "config_of", "load", "names_of"]
 
 _ABSENT = ("_name_or_path", "architectures", "transformers_version", "torch_dtype", "dtype", "id2label", "label2id", "num_labels")
 """What of a config is not about the network."""
-
-_COUNTERS = ("num_batches_tracked",)
-"""What a file may lack: nothing is computed from it."""
 
 
 class _Maps(nn.Module):
@@ -187,7 +184,8 @@ def _read(folder: Path, family: Family) -> Any:
         net, told = family.auto.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True)
     except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         raise StudioError(f"the weights of the finished model in {folder.name} are damaged", "Delete them and download them again.") from error
-    missing = sorted(name for name in told["missing_keys"] if not name.endswith(_COUNTERS))
+    learnt = {name for name, weights in net.named_parameters() if weights.requires_grad}
+    missing = sorted(name for name in told["missing_keys"] if name in learnt or "running_" in name)
     if missing:
         raise StudioError(
             f"the weights of the finished model in {folder.name} do not fit it ({len(missing)} are missing, first '{missing[0]}')",

@@ -60,19 +60,20 @@ class YOLOv3(OneStage):
     ) -> None:
         super().__init__()
         share = max(size) / _ANCHORS_PX
-        self.strides, self.stride, self.width = tuple(strides), strides[0], int(options["width"])
-        self.anchors = [[(one[0] * share, one[1] * share) for one in _ANCHORS[stride]] for stride in strides] if anchors is None else [
-            [(float(one[0]), float(one[1])) for one in anchors[stride]] for stride in strides
-        ]  # fmt: skip
+        own = anchors or {stride: [(width * share, height * share) for width, height in kinds] for stride, kinds in _ANCHORS.items()}
+        self.strides, self.stride = tuple(strides), strides[0]
+        self.anchors = [[(float(width), float(height)) for width, height in own[stride]] for stride in strides]
         self.mixes, self.tops, self.squeezes, self.boxes, self.classes = (nn.ModuleList() for _ in range(5))
-        width, above = self.width, 0
-        for level, inside in enumerate(list(channels)[::-1]):
-            last, joined = level == len(channels) - 1 and level > 0, inside + above
-            if not last:
+        width, above, finest = int(options["width"]), 0, len(channels) - 1
+        for level, inside in enumerate(list(channels)[::-1]):  # from coarse to fine; what goes on to a finer map is mixed first, and so is the only one
+            joined = inside + above
+            mixed = level < finest or level == 0
+            if mixed:
                 self.mixes.append(_layer(joined, width, 1, normed))
-                self.squeezes.append(_layer(width, width // 2, 1, normed)) if level < len(channels) - 1 else None
-            self.tops.append(_layer(joined if last else width, 2 * width, 3, normed))
-            kinds = len(self.anchors[-1 - level])
+            if level < finest:
+                self.squeezes.append(_layer(width, width // 2, 1, normed))
+            self.tops.append(_layer(width if mixed else joined, 2 * width, 3, normed))
+            kinds = len(self.anchors[finest - level])
             self.boxes.append(nn.Conv2d(2 * width, kinds * _BOXES, 1))
             self.classes.append(nn.Conv2d(2 * width, kinds * classes, 1))
             width, above = width // 2, width // 2
@@ -95,19 +96,18 @@ class YOLOv3(OneStage):
             middle = self.mixes[level](joined) if level < len(self.mixes) else joined
             top = self.tops[level](middle)
             found.insert(0, (self.boxes[level](top), self.classes[level](top)))
-        raw = {name: torch.cat([self._listed(level[place], kinds) for level, kinds in zip(found, self.anchors, strict=True)], 1)
-               for place, name in enumerate(("bbox_regression", "cls_logits"))}  # fmt: skip
-        anchors_A4, counts = boxes.grid_anchors(maps, self.strides, [torch.tensor(kinds) for kinds in self.anchors])
-        cells_A4, _ = boxes.grid_anchors(
-            maps, self.strides, [torch.full((len(kinds), 2), float(stride)) for kinds, stride in zip(self.anchors, self.strides, strict=True)]
-        )
+        listed = [[self._listed(one, len(kinds)) for one in level] for level, kinds in zip(found, self.anchors, strict=True)]
+        raw = {name: torch.cat([level[place] for level in listed], 1) for place, name in enumerate(("bbox_regression", "cls_logits"))}
+        sizes = [torch.tensor(kinds) for kinds in self.anchors]
+        anchors_A4, counts = boxes.grid_anchors(maps, self.strides, sizes)
+        cells_A4, _ = boxes.grid_anchors(maps, self.strides, [torch.full_like(one, stride) for one, stride in zip(sizes, self.strides, strict=True)])
         return self._outputs(raw, anchors_A4, counts, maps, self.stride) | {"cells": cells_A4}
 
     @staticmethod
-    def _listed(map_BChw: Tensor, kinds: Sequence[Any]) -> Tensor:
+    def _listed(map_BChw: Tensor, kinds: int) -> Tensor:
         batch, channels, height, width = map_BChw.shape
-        numbers = channels // len(kinds)
-        return map_BChw.view(batch, len(kinds), numbers, height, width).permute(0, 3, 4, 1, 2).reshape(batch, -1, numbers)
+        numbers = channels // kinds
+        return map_BChw.view(batch, kinds, numbers, height, width).permute(0, 3, 4, 1, 2).reshape(batch, -1, numbers)
 
     def _boxes(self, outputs: Outputs) -> Tensor:
         """Return boxes [B, A, 4], in pixels: the middle within its cell, the sides as multiples of the anchor's."""
