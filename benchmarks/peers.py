@@ -142,7 +142,7 @@ def by_graft(data: Path, name: str, epochs: int) -> list[float]:
     from engine.training import session
 
     manifest = json.loads((data / "manifest.json").read_bytes())
-    recipe = recipe_from({"start": name, "phases": "all", "epochs": epochs, "batch_size": _BATCH, "image_size": _SIZE})
+    recipe = recipe_from({"start": name, "phases": "all", "epochs": epochs, "batch_size": _BATCH, "image_size": _SIZE, "freeze_depth": 0.0})
     speeds: list[float] = []
     state = {"began": 0.0, "steps": 0, "stepped": 0.0}
     assert os.environ.get("GOMP_SPINCOUNT") == runs.worker_environment()["GOMP_SPINCOUNT"], "run as a worker would be"

@@ -162,7 +162,9 @@ def measured(model: str, manifest: dict[str, Any], epochs: int) -> dict[str, Any
     from engine.training.fit import Loop, Position
 
     dense = manifest["task"] != "image-classification"
-    recipe = recipe_from({"task": manifest["task"], "start": model, "epochs": epochs, **({} if dense else {"batch_size": 32, "image_size": 224})})
+    recipe = recipe_from(
+        {"task": manifest["task"], "start": model, "epochs": epochs, **({} if dense else {"batch_size": 32, "image_size": 224, "freeze_depth": 0.0})}
+    )
     tune.prepare(threads := tune.usable_cores())
     device, task = torch.device("cpu"), TASKS[recipe.task]
     network, spec, origin = build.from_start(catalogue.resolve(model, recipe.task), recipe, manifest["classes"], geometry.usual_aspect(manifest["items"]))

@@ -1,14 +1,15 @@
 """The user interface's speed, in a real browser: bar 3 of the README.
 
-    python -m benchmarks.ui                     the figures the README quotes (about eight minutes, on an idle machine)
+    python -m benchmarks.ui                     the figures the README quotes (about fourteen minutes, on an idle machine)
     python -m benchmarks.ui --only watching             one part: first, pages, chart, watching
-    python -m benchmarks.ui --runs 20 --points 20000 --seconds 12 --rounds 1       a smoke test
+    python -m benchmarks.ui --runs 20 --points 20000 --seconds 12 --turn 4 --rounds 1       a smoke test
 
 1. first page: from starting the server until the first page stands still
 2. page change: from the click on a page's link until that page stands still and is painted
 3. live chart: while a real training draws into it, its node is watched in every animation frame, after the user zoomed in
-4. training's steps a second with two browsers on the Train page, over those with none (the same run, turn and turn about);
-   browsers draw on this machine's own processor, so their share is printed beside
+4. how long a step of training takes with two browsers on the Train page, over how long with none: the same run, in many short turns, alone,
+   watched, watched, alone. For a turn alone the browsers are held still as they stand (SIGSTOP), so that no page has to be loaded between
+   turns. Browsers draw on this machine's own processor, so their share is printed beside
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import statistics
 import tempfile
 import time
@@ -93,14 +95,17 @@ WATCH_CHART = """async seconds => {
 PARTS = ("first", "pages", "chart", "watching")
 SETTLE_SECONDS = 24.0
 """From opening a page on a run until it looks at the calm pace that it keeps from then on (pages/parts/live_run.js)."""
+CATCH_UP_SECONDS = 2.0
+"""What was held still does at once what it missed."""
 
 
 def command_line() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ui", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--points", type=int, default=1_000_000, help="in all runs together")
-    parser.add_argument("--seconds", type=float, default=25, help="of each turn of the slow-down, and of watching the chart")
-    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--seconds", type=float, default=25, help="of watching the chart")
+    parser.add_argument("--turn", type=float, default=10, help="seconds of each turn of the slow-down")
+    parser.add_argument("--rounds", type=int, default=12, help="of the slow-down, four turns each")
     parser.add_argument("--image-size", type=int, default=0)
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--json", action="store_true")
@@ -219,14 +224,23 @@ def live_chart(studio: Studio, browser: Browser, project: str, run: str, seconds
     return found
 
 
-def steps_per_second(run: Any, start: float, end: float) -> float:
-    """Return the steps a second that the run's own events state between two times, over whole epochs: a validation more or less would be noise."""
+def step_seconds(run: Any, turns: list[tuple[float, float]]) -> list[float]:
+    """Return how long a step took on average in each turn, by the run's own events. What lies between two epochs is left out: that is validation."""
     from engine import events
 
     seen, _ = events.read_from(run.events_path)
-    epochs = [event for event in seen if isinstance(event, events.Epoch) and start <= event.t <= end]
-    assert len(epochs) > 1, f"{len(epochs)} epochs in {end - start:.0f} s are too few to measure: give more --seconds"
-    return (epochs[-1].step - epochs[0].step) / (epochs[-1].t - epochs[0].t)
+    took: list[list[float]] = [[] for _ in turns]
+    before = None
+    for event in seen:
+        if isinstance(event, events.Step):
+            for (start, end), found in zip(turns, took, strict=True):
+                if before is not None and start <= before and event.t <= end:
+                    found.append(event.t - before)
+            before = event.t
+        elif isinstance(event, events.Epoch):
+            before = None
+    assert all(took), "a turn without a whole step: give it more seconds"
+    return [statistics.mean(found) for found in took]
 
 
 def processor_seconds(processes: list[psutil.Process]) -> float:
@@ -265,48 +279,50 @@ class Strangers:
 
 
 def slowdown(studio: Studio, browser: Browser, project: str, run: Any, seconds: float, rounds: int) -> dict[str, Any]:
-    """Take turns of two browsers that look at nothing and at the Train page; return steps a second of each turn and who used the processor.
+    """Take turns of two browsers that stand still and that look at the Train page; return what a step took in each, and who used the processor.
 
-    The browsers are open throughout, and a turn begins once their pages are at the pace that they keep: it is watching that is measured, not loading.
+    They are open throughout, and turns begin once their pages are at the pace that they keep: it is watching that is measured, not loading.
     """
     assert studio.process
     server = [psutil.Process(studio.process.pid)]
     pages = [browser.new_context(viewport=DESKTOP).new_page() for _ in range(2)]
-    pace: dict[bool, list[float]] = {False: [], True: []}
-    shares: list[tuple[float, float]] = []
+    for page in pages:
+        watched(page, studio, project, run.id)
+    time.sleep(SETTLE_SECONDS)
+    watching_turns = (False, True, True, False)  # a drift of the machine's speed falls on both alike
+    turns: list[tuple[float, float]] = []
+    spent: list[float] = [0.0, 0.0]
     disturbed = []
-    for turn in range(2 * rounds):
-        watching = turn % 4 in (1, 2)  # alone, watched, watched, alone: a drift of the machine's speed falls on both alike
-        settle = 2.0 if turn else SETTLE_SECONDS  # what was done before has worn off
-        for page in pages:
-            if not watching:
-                page.goto("about:blank")
-            elif page.url == "about:blank":
-                watched(page, studio, project, run.id)
-                settle = SETTLE_SECONDS
-        time.sleep(settle)
-        own, others = browsers(), Strangers(studio)
-        start, used = time.time(), (processor_seconds(server), processor_seconds(own))
-        time.sleep(seconds)
-        took = time.time() - start
-        spent = (processor_seconds(server) - used[0], processor_seconds(own) - used[1])
-        disturbed.append(others.took())
-        pace[watching].append(steps_per_second(run, start, time.time()))
-        if watching:
-            shares.append((spent[0] / took, spent[1] / took))
+    for _ in range(rounds):
+        strangers = Strangers(studio)
+        for watching in watching_turns:
+            own = browsers()
+            for process in own:
+                process.send_signal(signal.SIGCONT if watching else signal.SIGSTOP)
+            time.sleep(CATCH_UP_SECONDS)
+            used = processor_seconds(server), processor_seconds(own)
+            start = time.time()
+            time.sleep(seconds)
+            turns.append((start, time.time()))
+            if watching:
+                spent = [spent[0] + processor_seconds(server) - used[0], spent[1] + processor_seconds(own) - used[1]]
+        disturbed.append(strangers.took())
+    for process in browsers():
+        process.send_signal(signal.SIGCONT)
+    time.sleep(2)  # the last events reach the disk
+    took = step_seconds(run, turns)
     for page in pages:
         page.context.close()
-    ratios = [there / without for there, without in zip(pace[True], pace[False], strict=True)]
-    pairs = [(0, 1), (3, 2)]  # of each four turns: which alone and which watched stand side by side
-    beside = [max(disturbed[4 * (number // 2) + turn] for turn in pairs[number % 2]) for number in range(rounds)]
-    ratio, quiet = undisturbed_median(ratios, beside)
+    ratios = [(took[at + 1] + took[at + 2]) / (took[at] + took[at + 3]) for at in range(0, len(took), 4)]
+    ratio, quiet = undisturbed_median(ratios, disturbed)
     return {
-        "steps_per_s_alone": [round(value, 3) for value in pace[False]],
-        "steps_per_s_watched": [round(value, 3) for value in pace[True]],
-        "slower_share": round(1 - ratio, 4),
-        "undisturbed_pairs": quiet,
-        "server_cores": round(statistics.median(share[0] for share in shares), 4),
-        "browsers_cores": round(statistics.median(share[1] for share in shares), 4),
+        "step_s": [round(value, 4) for value in took],
+        "slower_by": [round(value - 1, 4) for value in ratios],
+        "slower_share": round(ratio - 1, 4),
+        "quartiles": [round(value - 1, 4) for value in statistics.quantiles(ratios, n=4)[::2]] if rounds > 1 else [],
+        "undisturbed_rounds": quiet,
+        "server_cores": round(spent[0] / (2 * rounds * seconds), 4),
+        "browsers_cores": round(spent[1] / (2 * rounds * seconds), 4),
         "others_cores": [round(value, 3) for value in disturbed],
     }
 
@@ -332,7 +348,7 @@ def measure(given: argparse.Namespace, studio: Studio, browser: Browser) -> dict
         if "chart" in given.only:
             found["live_chart"] = live_chart(studio, browser, project, real.id, given.seconds)
         if "watching" in given.only:
-            found["watching"] = slowdown(studio, browser, project, real, given.seconds, given.rounds)
+            found["watching"] = slowdown(studio, browser, project, real, given.turn, given.rounds)
     return found
 
 
@@ -351,7 +367,8 @@ def table(found: dict[str, Any]) -> str:
         rows += [("live chart", words, "0 blank, 0 other"), ("its zoom", "kept" if chart["zoom_kept"] else "lost", "kept")]
     if watching := found.get("watching"):
         rows += [
-            ("two browsers watching", f"training slows by {watching['slower_share']:.1%} ({watching['undisturbed_pairs']} quiet pairs of turns)", "under 3 %"),
+            ("two browsers watching", f"steps take {watching['slower_share']:.1%} longer ({watching['undisturbed_rounds']} quiet rounds)", "under 3 %"),
+            ("half of the rounds", " to ".join(f"{value:.1%}" for value in watching["quartiles"]), ""),
             ("processor meanwhile", f"server {watching['server_cores']:.3f} cores, browsers {watching['browsers_cores']:.3f} cores", ""),
             ("other processes", f"{max(watching['others_cores']):.2f} cores at most", "none"),
         ]

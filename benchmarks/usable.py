@@ -99,7 +99,7 @@ def beside_a_neighbour(project_id: str, manifest: dict[str, Any], epochs: int) -
     """Return median pictures a second of training alone and beside one process that computes without end."""
 
     def speed() -> float:
-        _, _, seen = pressed(project_id, manifest, "ended", start=NEIGHBOUR_MODEL, phases="all", epochs=epochs, batch_size=32)
+        _, _, seen = pressed(project_id, manifest, "ended", start=NEIGHBOUR_MODEL, phases="all", epochs=epochs, batch_size=32, freeze_depth=0.0)
         return median(event.images_per_s for event in seen if event.kind == "step" and event.images_per_s)
 
     alone = speed()

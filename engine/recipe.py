@@ -460,7 +460,9 @@ class Preset:
 
 PRESETS: dict[str, Preset] = {
     "quick": Preset("Quick look", "A first answer in seconds: only the new last layers learn.", {"phases": "head"}),
-    "balanced": Preset("Balanced", "Good accuracy in minutes: the new layers first, then everything, gently.", {}),
+    "balanced": Preset(
+        "Balanced", "Good accuracy in minutes: the new layers first, then all but the first layers, gently.", {"epochs": 12, "freeze_depth": 0.3}
+    ),
     "best": Preset(
         "Best",
         "Takes its time: longer, with stronger variation and averaged weights.",
@@ -475,6 +477,7 @@ _USUAL: dict[str, dict[str, dict[str, Any]]] = {
     task: {
         "": {"start": start, "rotate_degrees": 0.0, "lr_backbone": 3e-4, "weight_decay": 0.05, "ema": 0.995, "epochs": 0, **more},
         "quick": {"ema": 0.0},
+        "balanced": {"epochs": 0, "freeze_depth": 0.0},
         "best": {"epochs": 0, "mixup": 0.0, "erase": 0.0, "patience": 25, "ema": 0.998, **best},
     }
     for task, start, more, best in (

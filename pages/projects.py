@@ -230,7 +230,7 @@ def _samples(known: list[Project]) -> None:
         if {project.id for project in _whole(projects.list_projects())} != listed or not _being_made():
             st.rerun()
         with st.grid("auto", min_column_width=250, gap="medium"):
-            for sample in absent:
+            for sample in (one for one in absent if one.ready):
                 with st.container(border=True, gap="small"):
                     st.skeleton(height=104)
                     st.markdown(f"#### {plain(sample.title)}")
@@ -240,13 +240,15 @@ def _samples(known: list[Project]) -> None:
 
 
 def _offered(absent: list[samples.Sample]) -> None:
-    st.subheader("Samples")
+    st.subheader("More samples")
     with st.grid("auto", min_column_width=250, gap="medium"):
         for sample in absent:
             with st.container(border=True, height="stretch", gap="small"):
                 st.image(str(sample.cover), width="stretch", alt=f"Pictures of {sample.title}")
                 st.markdown(f"#### {plain(sample.title)}")
+                st.badge(_TASKS[sample.task][0], color="gray")
                 st.caption(plain(sample.words))
+                st.space("stretch")
                 if st.button(
                     "Add this sample", key=f"sample-{sample.key}", icon=":material/science:", help=f"{plain(sample.credit)}. {plain(sample.licence)}."
                 ):

@@ -1,42 +1,36 @@
 """Sample projects, made on this machine from pictures that travel inside installed packages. Nothing is downloaded.
 
-Pictures cut from one photograph come from bands of it that do not touch, one band a split, so the test is honest.
+What draws the pictures is in `sample_pictures` and `scenes`.
 """
 
 from __future__ import annotations
 
-import gzip
-import importlib.util
 import tempfile
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
-from PIL import Image, ImageFilter
+from PIL import Image, ImageOps
 from sqlalchemy import select
 
 from engine import locks, workspace
 from engine.data import importing, projects, store
 from engine.data.projects import Project
+from engine.data.sample_pictures import ClassFolders, Notes, Pictures, Things, digits, patches
 from engine.errors import StudioError
 
 __all__ = ["SAMPLES", "Sample", "cover", "ensure", "make", "sample"]
 
-Picture = tuple[str, str, Image.Image]
-"""Split ('' for none), class, picture."""
-
-DIGIT_PX = 96
-PATCH_PX = 160
-_BANDS = {"train": (0.0, 0.6), "val": (0.6, 0.8), "test": (0.8, 1.0)}
-_PATCHES = {"train": 48, "val": 14, "test": 14}
+COVER_PX = 160
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One sample project: what it is in words, who made the pictures, under which licence, and what makes them here."""
+    """One sample project: what it is in words, who made the pictures, under which licence, and what makes them here.
+
+    `ready` ones are made in a fresh workspace; the others are offered, and made on one click.
+    """
 
     key: str
     title: str
@@ -44,7 +38,8 @@ class Sample:
     task: str
     credit: str
     licence: str
-    pictures: Callable[[], Iterator[Picture]]
+    pictures: Pictures
+    ready: bool = True
 
     @property
     def cover(self) -> Path:
@@ -52,66 +47,13 @@ class Sample:
         return cover(self.key)
 
 
-def _inside(package: str, *parts: str) -> Path:
-    """Return the path of a file inside an installed package, without importing the package.
-
-    Raises:
-        StudioError: if the package or the file is not there.
-    """
-    found = importlib.util.find_spec(package)
-    path = Path(found.submodule_search_locations[0], *parts) if found and found.submodule_search_locations else None
-    if path is None or not path.exists():
-        raise StudioError(f"this sample needs {'/'.join(parts)} from the package {package}, which is not installed", "Install requirements.txt again.")
-    return path
-
-
-def _digits(each: int) -> Iterator[Picture]:
-    """The first `each` of every digit, in turn, 8 x 8 grey values drawn large as dark ink on light paper."""
-    with gzip.open(_inside("sklearn", "datasets", "data", "digits.csv.gz"), "rt") as file:
-        table = np.loadtxt(file, delimiter=",", dtype=np.uint8)
-    labels = table[:, 64]
-    rows = np.stack([np.flatnonzero(labels == digit)[:each] for digit in range(10)], axis=1).ravel()
-    paper, ink = np.array([250.0, 248.0, 242.0]), np.array([28.0, 36.0, 74.0])
-    covered = 1.0 / (1.0 + np.exp((120.0 - np.arange(256.0)) / 16.0))  # a crisp edge where the blur has a slope
-    palette = (paper + (ink - paper) * covered[:, None]).astype(np.uint8).tobytes()
-    for row in rows:
-        framed = np.pad(table[row, :64].reshape(8, 8), 1).astype(np.uint8) * 15
-        large = Image.fromarray(framed).resize((DIGIT_PX, DIGIT_PX), Image.Resampling.BICUBIC).filter(ImageFilter.GaussianBlur(2))
-        large.putpalette(palette)
-        yield "", str(labels[row]), large
-
-
-def _patches(photos: dict[str, tuple[str, tuple[float, float, float, float]]], seed: int, sizes: tuple[float, float]) -> Iterator[Picture]:
-    """Cut patches out of one photograph a class.
-
-    Args:
-        photos: class -> (file in skimage/data, the part of it to use as left, top, right, bottom in 0..1).
-        seed: of the random places.
-        sizes: smallest and largest side of a patch, as shares of the height of a test band.
-    """
-    chance = np.random.default_rng(seed)
-    opened: dict[str, Image.Image] = {}
-    for label, (name, part) in photos.items():
-        with Image.open(_inside("skimage", "data", name)) as file:
-            photo = file.convert("RGB")
-        opened[label] = photo.crop(tuple(round(edge * (photo.width, photo.height)[i % 2]) for i, edge in enumerate(part)))  # type: ignore[arg-type]
-    for split, (top, bottom) in _BANDS.items():
-        for _ in range(_PATCHES[split]):
-            for label, photo in opened.items():
-                yield split, label, _patch(photo, round(top * photo.height), round(bottom * photo.height), sizes, chance)
-
-
-def _patch(photo: Image.Image, top: int, bottom: int, sizes: tuple[float, float], chance: np.random.Generator) -> Image.Image:
-    side = round(photo.height * 0.2 * chance.uniform(*sizes))
-    left = int(chance.integers(0, photo.width - side + 1))
-    upper = int(chance.integers(top, bottom - side + 1))
-    pixels = np.asarray(photo.crop((left, upper, left + side, upper + side)).resize((PATCH_PX, PATCH_PX), Image.Resampling.LANCZOS), dtype=np.float32)
-    pixels = np.rot90(pixels, int(chance.integers(4)))
-    lit = (pixels - 128.0) * chance.uniform(0.7, 1.2) + 128.0 * chance.uniform(0.75, 1.2)  # another hour of the day
-    return Image.fromarray(np.clip(lit, 0, 255).astype(np.uint8))
-
-
 _WHOLE = (0.0, 0.0, 1.0, 1.0)
+_DIGITS_BY = "E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI repository; as packaged with scikit-learn"
+_THINGS_BY = (
+    "Brooklyn Museum (coins), M. Häggström (retina), vultilion (flower), danielbuechele (palace), cc0textures.com and LinolaFett (grounds), NASA, "
+    "S. van der Walt and R. Michetti (what lies between), as packaged with scikit-image and scikit-learn"
+)
+_THINGS_LICENCE = "CC BY 2.0 (flower, palace), CC0 1.0 or no known restrictions (all else)"
 
 SAMPLES: tuple[Sample, ...] = (
     Sample(
@@ -119,9 +61,9 @@ SAMPLES: tuple[Sample, ...] = (
         "Handwritten digits",
         "Real handwriting: 600 digits from 0 to 9. A classic first model.",
         "image-classification",
-        "E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI repository; as packaged with scikit-learn",
+        _DIGITS_BY,
         "CC BY 4.0",
-        partial(_digits, 60),
+        ClassFolders(partial(digits, 60)),
     ),
     Sample(
         "surfaces",
@@ -130,7 +72,7 @@ SAMPLES: tuple[Sample, ...] = (
         "image-classification",
         "cc0textures.com and LinolaFett, as packaged with scikit-image",
         "CC0 1.0",
-        partial(_patches, {"brick": ("brick.png", _WHOLE), "grass": ("grass.png", _WHOLE), "gravel": ("gravel.png", _WHOLE)}, 1, (0.35, 0.9)),
+        ClassFolders(partial(patches, {"brick": ("brick.png", _WHOLE), "grass": ("grass.png", _WHOLE), "gravel": ("gravel.png", _WHOLE)}, 1, (0.35, 0.9))),
     ),
     Sample(
         "scales",
@@ -139,12 +81,44 @@ SAMPLES: tuple[Sample, ...] = (
         "image-classification",
         "Center for Microscopy and Molecular Imaging (tissue), M. Häggström (retina), NASA (Hubble deep field), as packaged with scikit-image",
         "no known restrictions (tissue), CC0 1.0 (retina), public domain (Hubble deep field)",
-        partial(
-            _patches,
-            {"eye": ("retina.jpg", (0.2, 0.2, 0.8, 0.8)), "galaxies": ("hubble_deep_field.jpg", _WHOLE), "tissue": ("ihc.png", _WHOLE)},
-            2,
-            (0.6, 1.0),
+        ClassFolders(
+            partial(
+                patches,
+                {"eye": ("retina.jpg", (0.2, 0.2, 0.8, 0.8)), "galaxies": ("hubble_deep_field.jpg", _WHOLE), "tissue": ("ihc.png", _WHOLE)},
+                2,
+                (0.6, 1.0),
+            )
         ),
+    ),
+    Sample(
+        "things",
+        "Coins, flowers and eyes",
+        "Where are they, and which is which? Cut out of photographs and laid on other photographs, with a box round each.",
+        "object-detection",
+        _THINGS_BY,
+        _THINGS_LICENCE,
+        Things(boxes=True),
+        ready=False,
+    ),
+    Sample(
+        "outlines",
+        "Coins, flowers and eyes, outlined",
+        "Which pixels show a coin, a flower, the back of an eye? Every one is known, since they were cut out and laid there.",
+        "semantic-segmentation",
+        _THINGS_BY,
+        _THINGS_LICENCE,
+        Things(boxes=False),
+        ready=False,
+    ),
+    Sample(
+        "notes",
+        "Digits on a note",
+        "Which digits stand on the note? One to three of them, in real handwriting, so a picture has several tags.",
+        "multi-label-classification",
+        _DIGITS_BY,
+        "CC BY 4.0",
+        Notes(360),
+        ready=False,
     ),
 )
 
@@ -174,7 +148,7 @@ def make(key: str) -> Project:
         project = _existing(key) or projects.create(_free_title(wanted.title), wanted.task, sample=key)
         if not projects.summary(project.id).items:  # new, or killed half-way last time
             with tempfile.TemporaryDirectory(dir=workspace.uploads()) as folder:
-                _write(wanted, Path(folder))
+                wanted.pictures.write(Path(folder))
                 importing.import_path(project.id, folder, in_place=False)
         return project
 
@@ -194,17 +168,8 @@ def _free_title(title: str) -> str:
     return next(name for name in (title, *(f"{title} ({number})" for number in range(2, 1000))) if name.casefold() not in taken)
 
 
-def _write(wanted: Sample, folder: Path) -> None:
-    numbers: dict[tuple[str, str], int] = {}
-    for split, label, picture in wanted.pictures():
-        number = numbers[split, label] = numbers.get((split, label), 0) + 1
-        path = folder / split / label / f"{label}-{number:02}.{'png' if not split else 'jpg'}"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(path, quality=92, subsampling=0)
-
-
 def ensure() -> None:
-    """In a fresh workspace, make the sample projects; in one that ever held a project, do nothing."""
+    """In a fresh workspace, make the sample projects that are to be ready; in one that ever held a project, do nothing."""
     marker = workspace.home() / "projects" / ".samples"
     if marker.exists():
         return
@@ -212,7 +177,8 @@ def ensure() -> None:
         used = connection.execute(select(1).select_from(store.projects).where(store.projects.c.sample == "").limit(1)).first() is not None
     if not used:
         for one in reversed(SAMPLES):  # the newest project stands first
-            make(one.key)
+            if one.ready:
+                make(one.key)
     marker.parent.mkdir(exist_ok=True)
     marker.touch()
 
@@ -222,9 +188,10 @@ def cover(key: str) -> Path:
     wanted = sample(key)
     path = workspace.cache("thumbs") / f"sample-{key}.jpg"
     if not path.exists():
-        sheet = Image.new("RGB", (3 * PATCH_PX, 2 * PATCH_PX), "white")
-        for place, (_, _, picture) in enumerate(islice(wanted.pictures(), 6)):
-            sheet.paste(picture.convert("RGB").resize((PATCH_PX, PATCH_PX)), (place % 3 * PATCH_PX, place // 3 * PATCH_PX))
+        sheet = Image.new("RGB", (3 * COVER_PX, 2 * COVER_PX), "white")
+        for place, picture in enumerate(islice(wanted.pictures.faces(), 6)):
+            square = ImageOps.fit(picture.convert("RGB"), (COVER_PX, COVER_PX))
+            sheet.paste(square, (place % 3 * COVER_PX, place // 3 * COVER_PX))
         with workspace.replacing(path) as beside:
             sheet.save(beside, "JPEG", quality=88)
     return path

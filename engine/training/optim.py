@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -50,17 +51,17 @@ def trainable(network: nn.Module) -> list[nn.Parameter]:
     return [parameter for parameter in network.parameters() if parameter.requires_grad]
 
 
-def groups(network: Network, recipe: Recipe) -> list[dict[str, object]]:
+def groups(network: Network, recipe: Recipe) -> list[dict[str, Any]]:
     """Return parameter groups: head and backbone at their own rates; biases and norms are not pulled towards zero."""
-    found: list[dict[str, object]] = []
+    found: list[dict[str, Any]] = []
     for part, rate in ((network.head, recipe.lr_head), (network.backbone, recipe.lr_backbone)):
         found += decaying(part, rate, recipe.weight_decay)
     return found
 
 
-def decaying(part: nn.Module, rate: float, weight_decay: float) -> list[dict[str, object]]:
+def decaying(part: nn.Module, rate: float, weight_decay: float) -> list[dict[str, Any]]:
     """Return the parameter groups of one part at one learning rate: those that are pulled towards zero, and biases and norms, which are not."""
-    found: list[dict[str, object]] = []
+    found: list[dict[str, Any]] = []
     for decays in (True, False):
         parameters = [parameter for parameter in trainable(part) if (parameter.ndim > 1) is decays]
         if parameters:

@@ -43,6 +43,8 @@ __all__ = [
 
 DEFAULT_BATCH = {"cpu": 32, "mps": 32, "cuda": 64}
 DENSE_BATCH = {"cpu": 8, "mps": 8, "cuda": 16}
+_STEPS_A_PASS, _SMALL_BATCH = 24, 8
+"""A pass over some hundred pictures should still be so many steps, unless its batches were smaller than this: with few steps little is learnt."""
 _TRIAL_BATCH = 8
 _FROZEN_BATCH = 16
 _BUDGET_S = 8.0
@@ -244,10 +246,13 @@ def for_training(trial: Trial, base: Plan, pictures: int) -> Plan:
 
 
 def default_batch(device: torch.device, pictures: int, task: str = "image-classification") -> int:
-    """Return how many of the training pictures make a batch: what a device likes, at most a quarter; drawn tasks learn from many places of each."""
+    """Return how many of the training pictures make a batch: what a device likes, and less of few pictures, so that a pass has some steps.
+
+    Drawn tasks learn from many places of each picture.
+    """
     if TASKS[task].family == "dense":
         return max(2, min(DENSE_BATCH[device.type], pictures // 8))
-    return min(DEFAULT_BATCH[device.type], max(4, pictures // 4))
+    return max(4, min(DEFAULT_BATCH[device.type], pictures // 4, max(_SMALL_BATCH, pictures // _STEPS_A_PASS // 4 * 4)))
 
 
 def _free_mb(device: torch.device) -> float:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from engine import devices
-from engine.recipe import Recipe
+from engine.recipe import Recipe, usual
 from engine.training.plan import default_batch
 
 __all__ = ["BATCH_NORM_RATE", "BOUNDS", "OTHER_RATE", "STEPS", "for_network", "settled"]
@@ -39,9 +39,12 @@ def for_network(recipe: Recipe, backbone: nn.Module, *, scratch: bool, pooled: b
     """Return the recipe as this network can follow it.
 
     Its backbone's learning rate is chosen by what the backbone is made of, where it is 0. A backbone without weights cannot learn, so only the head does;
-    and a head on maps of features that say nothing yet would be learnt for nothing, so from scratch everything learns at once.
+    and a head on maps of features that say nothing yet would be learnt for nothing, so from scratch everything learns at once;
+    nor does a goal freeze anything then.
     """
     changed: dict[str, Any] = {}
+    if scratch and recipe.freeze_depth == usual(recipe.task, recipe.preset)["freeze_depth"]:
+        changed["freeze_depth"] = 0.0
     if not recipe.lr_backbone:
         normalised = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in backbone.modules())
         changed["lr_backbone"] = BATCH_NORM_RATE if normalised else OTHER_RATE

@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 from PIL import Image, ImageDraw
 from playwright.sync_api import Page, expect
 
 from engine.data import importing, items, marks, projects
-from tests.e2e.steps import Studio, at_rest, ready, screenshots
+from tests.e2e.steps import Studio, at_rest, ready, screenshots, workspace_of
 
 SIZE = (640, 480)
 CLASSES = ("cat", "dog", "tree")
-
-
-@contextlib.contextmanager
-def workspace_of(studio: Studio) -> Iterator[None]:
-    """Look into the studio's workspace from this process."""
-    before = os.environ.get("GRAFT_HOME")
-    os.environ["GRAFT_HOME"] = str(studio.home)
-    try:
-        yield
-    finally:
-        os.environ.pop("GRAFT_HOME")
-        if before is not None:
-            os.environ["GRAFT_HOME"] = before
 
 
 def make_project(

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -16,6 +17,9 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from tests.e2e.steps import DESKTOP, HERE, Studio, Watcher, running
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+TRACING = bool(os.environ.get("GRAFT_TRACES"))
+"""Keep what the browser did in each test that failed, for `playwright show-trace`: it costs every test time."""
+FAILED = pytest.StashKey[bool]()
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "microsoft-edge")
 
 
@@ -27,9 +31,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="module")
-def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
-    """A running studio with a workspace of its own, shared by the tests of one module."""
-    with running(tmp_path_factory.mktemp("studio") / "graft") as started:
+def studio(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Studio]:
+    """A running studio with a workspace of its own, shared by the tests of one module; with sample projects where the module sets WITH_SAMPLES."""
+    with running(tmp_path_factory.mktemp("studio") / "graft", samples=getattr(request.module, "WITH_SAMPLES", False)) as started:
         yield started
 
 
@@ -59,16 +63,18 @@ def new_page(browser: Browser, studio: Studio, request: pytest.FixtureRequest) -
 
     def open_page(**options: object) -> Page:
         context = browser.new_context(viewport=options.pop("viewport", DESKTOP), base_url=studio.url, accept_downloads=True, **options)
-        context.tracing.start(snapshots=True)
+        if TRACING:
+            context.tracing.start(snapshots=True)
         page = context.new_page()
         opened.append((context, Watcher(page, studio.url)))
         return page
 
     yield open_page
-    failed = getattr(request.node, "failed_in_call", False)
+    failed = request.node.stash.get(FAILED, False)
     for number, (context, _) in enumerate(opened):
-        trace = HERE / "traces" / f"{request.node.name}-{number}.zip"
-        context.tracing.stop(path=str(trace) if failed else None)
+        if TRACING:
+            trace = HERE / "traces" / f"{request.node.name}-{number}.zip"
+            context.tracing.stop(path=str(trace) if failed else None)
         context.close()
     for _, watcher in opened:
         watcher.check()
@@ -82,7 +88,7 @@ def page(new_page) -> Page:
 
 
 @pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Iterator[None]:
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Generator[None, Any, None]:
     outcome = yield
     if call.when == "call":
-        item.failed_in_call = outcome.get_result().failed
+        item.stash[FAILED] = outcome.get_result().failed

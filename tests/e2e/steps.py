@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Locator, Page, expect
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -113,10 +114,32 @@ class Studio:
 
 
 @contextlib.contextmanager
-def running(home: Path) -> Iterator[Studio]:
-    """Run a studio over a new workspace; its server must never import torch nor print a traceback."""
+def workspace_of(studio: Studio) -> Iterator[None]:
+    """Look into the studio's workspace from this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRAFT_HOME", str(studio.home))
+        yield
+
+
+def sample_project(studio: Studio, key: str) -> str:
+    """Make a sample project in the studio's workspace; return its id."""
+    from engine.data import samples
+
+    with workspace_of(studio):
+        return samples.make(key).id
+
+
+@contextlib.contextmanager
+def running(home: Path, *, samples: bool = False) -> Iterator[Studio]:
+    """Run a studio over a new workspace; its server must never import torch nor print a traceback.
+
+    `samples` has it make the sample projects, as a fresh workspace does: six seconds of work that most tests have no use for.
+    """
     started = Studio(home)
     home.mkdir()
+    if not samples:
+        (home / "projects").mkdir()
+        (home / "projects" / ".samples").touch()
     try:
         yield started.start()
         assert started.torch_in_server() == []

@@ -8,6 +8,8 @@ from playwright.sync_api import Page, expect
 from pages.parts.places import PLACES
 from tests.e2e.steps import PHONE, Studio, ready, screenshots
 
+WITH_SAMPLES = True
+
 
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: place.url)
 def test_a_page_opens_by_its_address(page: Page, place) -> None:

@@ -12,8 +12,8 @@ from playwright.sync_api import CDPSession, Page, expect
 
 from engine.data import importing, items, marks, projects, shapes, suggestions
 from engine.data.marks import Mark
-from tests.e2e.board import Board, make_project, near, workspace_of
-from tests.e2e.steps import PHONE, ROOT, Studio, ready, screenshots
+from tests.e2e.board import Board, make_project, near
+from tests.e2e.steps import PHONE, ROOT, Studio, ready, screenshots, workspace_of
 from tests.pages.drawn import class_folders, draw
 
 BOX = Mark("cat", "box", {"box": [20, 20, 120, 100]})

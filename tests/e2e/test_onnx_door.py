@@ -16,7 +16,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from engine.export.predictor import Predictor
-from tests.e2e.steps import ROOT, Studio, ready, screenshots
+from tests.e2e.steps import ROOT, Studio, ready, sample_project, screenshots
 
 SLOW_MS = 120_000
 
@@ -47,13 +47,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def project(studio: Studio) -> str:
     """A sample project in the studio's workspace, by its id."""
-    folder, deadline = studio.home / "projects", time.monotonic() + 60
-    while not (folder / ".samples").exists():
-        assert time.monotonic() < deadline, "the samples were not made"
-        time.sleep(0.2)
-    listed = json.loads(studio.engine("projects", "--json").stdout)
-    rows = listed["projects"] if isinstance(listed, dict) else listed
-    return next(str(row["id"]) for row in rows if row["name"] == "Surfaces")
+    return sample_project(studio, "surfaces")
 
 
 def _press(page: Page, name: str) -> None:

@@ -15,6 +15,7 @@ from playwright.sync_api import Locator, Page, expect
 from tests.e2e.steps import PHONE, Studio, ready, screenshots
 from tests.pages.drawn import class_folders, draw, flat
 
+WITH_SAMPLES = True
 NAME = "Fruit *of* :smile: <b>mine</b>"
 
 

@@ -11,8 +11,8 @@ from skimage import data as photographs
 
 from engine.data import importing, items, marks, projects, proposals
 from engine.data.marks import Mark
-from tests.e2e.board import Board, workspace_of
-from tests.e2e.steps import Studio, ready, screenshots
+from tests.e2e.board import Board
+from tests.e2e.steps import Studio, ready, screenshots, workspace_of
 
 SIDE = (160, 120)
 BLANK = 6

@@ -9,8 +9,7 @@ from playwright.sync_api import Locator, Page, expect
 from engine.data import importing, items, projects
 from engine.data.items import Item
 from engine.data.marks import TAGGING
-from tests.e2e.board import workspace_of
-from tests.e2e.steps import Studio, ready, screenshots
+from tests.e2e.steps import Studio, ready, screenshots, workspace_of
 from tests.pages.drawn import THINGS, things, things_in
 
 
@@ -181,8 +180,6 @@ def test_a_check_names_tags_that_are_likely_wrong(page: Page, studio: Studio, tm
 
 def test_a_project_for_tagging_is_made_in_the_browser(page: Page, studio: Studio) -> None:
     page.goto("/")
-    ready(page)
-    expect(page.get_by_text("Digits", exact=False).first).to_be_visible(timeout=60_000)  # the samples are made
     ready(page)
     page.get_by_role("button", name="New project").click()
     field = page.get_by_role("dialog").get_by_label("Name")

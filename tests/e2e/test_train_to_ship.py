@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from engine.export.predictor import Predictor
-from tests.e2e.steps import Studio, at_rest, ready, screenshots
+from tests.e2e.steps import Studio, at_rest, ready, sample_project, screenshots
 
 SLOW_MS = 120_000
 _LOSS = "document.querySelector('[data-chart=loss]')"
@@ -19,15 +19,7 @@ _LOSS = "document.querySelector('[data-chart=loss]')"
 @pytest.fixture(scope="module")
 def project(studio: Studio) -> str:
     """A sample project in the studio's workspace, by its id."""
-    folder, deadline = studio.home / "projects", time.monotonic() + 60
-    while not (folder / ".samples").exists():
-        assert time.monotonic() < deadline, "the samples were not made"
-        time.sleep(0.2)
-    import json
-
-    listed = json.loads(studio.engine("projects", "--json").stdout)
-    rows = listed["projects"] if isinstance(listed, dict) else listed
-    return next(str(row["id"]) for row in rows if row["name"] == "Surfaces")
+    return sample_project(studio, "surfaces")
 
 
 def _go(page: Page, title: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ def test_features_are_the_backbones_and_come_from_the_cache_the_second_time(digi
     manifest, spec = digits(40), ModelSpec("mobilenetv3_small_050", classes=("a",), image_size=32, crop_share=0.9)
     network = build(spec).eval()
     data = cache.filling(manifest, asdict(spec))
-    events: list[object] = []
+    events: list[Any] = []
     extractor = Extractor(network.backbone, spec, data, manifest, torch.device("cpu"), events.append, lambda: False)
     rows = np.arange(40)
     found = extractor(rows, "fp32", "channels_last")

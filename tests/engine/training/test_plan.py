@@ -52,3 +52,8 @@ def test_a_batch_that_does_not_fit_is_taken_in_parts(home, monkeypatch):
 def test_it_leaves_when_told(home):
     with pytest.raises(plans.Unfinished):
         plans.for_features(trial(leave=True))
+
+
+@pytest.mark.parametrize(("pictures", "batch"), [(3, 4), (24, 6), (150, 8), (420, 16), (5000, 32)])
+def test_few_pictures_make_small_batches_so_that_a_pass_has_steps(pictures: int, batch: int):
+    assert plans.default_batch(torch.device("cpu"), pictures) == batch

@@ -33,7 +33,14 @@ def test_what_the_user_sets_stands() -> None:
 
 
 def test_tasks_with_drawn_labels_leave_it_open() -> None:
-    assert [usual(task, "balanced")["epochs"] for task in ("image-classification", "object-detection", "semantic-segmentation")] == [8, 0, 0]
+    assert [usual(task, "balanced")["epochs"] for task in ("image-classification", "object-detection", "semantic-segmentation")] == [12, 0, 0]
+
+
+@pytest.mark.parametrize("scratch", [True, False])
+def test_first_layers_that_know_nothing_are_not_frozen(scratch: bool) -> None:
+    recipe = recipe_from({"preset": "balanced"})
+    assert recipe.freeze_depth > 0
+    assert for_network(recipe, nn.Conv2d(3, 4, 1), scratch=scratch, pooled=True).freeze_depth == (0 if scratch else recipe.freeze_depth)
 
 
 @pytest.mark.parametrize(("backbone", "rate"), [("resnet18", BATCH_NORM_RATE), ("vit_tiny_patch16_224", OTHER_RATE), ("convnext_atto", OTHER_RATE)])
