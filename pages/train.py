@@ -106,7 +106,7 @@ def _start_line(project: Project) -> None:
 def _idle(project: Project) -> dict[str, str]:
     """Return the settings of the architecture that the chosen one does not have, each with the reason."""
     start = catalogue.resolve(start_of(project), project.task)
-    return idle_settings("" if start.door == "run" else start.head)
+    return idle_settings(start.head if start.door in ("general", "onnx") else "")
 
 
 def _start_title(project: Project) -> str:

@@ -46,7 +46,10 @@ def starts(given: argparse.Namespace) -> Answer:
     ready = [
         {"start": f"ready/{entry.key}", "title": entry.title, "backbone": entry.backbone, "licence": entry.licence} for entry in catalogue.optimized(given.task)
     ]
-    ready += [{"start": f"ready/{row.key}", "title": row.title, "backbone": row.hub, "licence": row.licence} for row in published.list_published(given.task)]
+    ready += [
+        {"start": f"ready/{row.key}", "title": row.title, "backbone": row.hub or row.place, "licence": row.licence}
+        for row in published.list_published(given.task)
+    ]
     titles = {head.key: head.title for head in catalogue.HEADS} | {row.name: row.title for row in ARCHITECTURES.values()}
     heads = [{"head": name, "title": titles[name]} for name in tops.of(given.task)]
     value = {"task": given.task, "backbones": rows, "found": len(backbones), "heads": heads, "ready": ready}

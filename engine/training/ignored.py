@@ -86,7 +86,7 @@ def _reasons(recipe: Recipe, met: Circumstances) -> Iterator[tuple[tuple[str, ..
     if not met.pooled and recipe.class_balance == "loss":
         yield ("class_balance",), "Classes are not weighed in the loss of this kind of task (choose sampling instead)"
     if not met.pooled:
-        for key, reason in idle_settings("" if met.door == "run" else met.head).items():
+        for key, reason in idle_settings(met.head if met.door in ("general", "onnx") else "").items():
             yield (key,), reason
     if met.door != "run":
         yield ("reuse_depth",), "This run does not start from an earlier run"

@@ -1,4 +1,4 @@
-"""Finished models of the hub on the Start page: what each finds and how well, its licence accepted once, its download, then tried or retrained."""
+"""Finished models that can be fetched, on the Start page: what each finds and how well, its licence accepted once, its download, then tried or retrained."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def published_gallery(project: Project, chosen: catalogue.Start | None, pick: Ca
     rows = published.list_published(project.task)
     if not rows:
         return False
-    st.caption("None of these comes with Graft: each is fetched once from its makers' place on the hub (a network is needed), then it works without one.")
+    st.caption("None of these comes with Graft: each is fetched once from where it says (a network is needed), then it works without one.")
     jobs = downloads_of(lambda name: name.startswith("ready/"))
     with st.grid("auto", min_column_width=300, gap="small"):
         for row in rows:
@@ -43,7 +43,7 @@ def _card(project: Project, row: Published, chosen: catalogue.Start | None, pick
     st.markdown(plain(row.words))
     st.caption(
         f"{percent(row.figure / 100)} {plain(row.figure_title)} ([source]({row.figure_source})) · {row.params_m:g} M parameters · {row.image_size} px · "
-        f"trained on {plain(row.trained_on)} · licence [{plain(row.licence)}]({row.licence_source})"
+        f"trained on {plain(row.trained_on)} · licence [{plain(row.licence)}]({row.licence_source}) · from {plain(row.place)}"
     )
     st.space("stretch")
     if not row.here:

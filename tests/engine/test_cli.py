@@ -170,7 +170,8 @@ def test_starts_lists_the_catalogue(here) -> None:
     assert "efficientnet_lite0" in here("starts", "efficientnet lite").out
     drawn = here("starts", "efficientnet lite", "--task", "object-detection", "--json").json
     assert drawn["heads"][0] == {"head": "fcos", "title": "FCOS"}
-    assert [row["start"] for row in drawn["ready"]] == ["ready/coco_rtdetr_v2_s", "ready/coco_rtdetr_v2_l"]
+    names = ["rtdetr_v2_s", "rtdetr_v2_l", "dfine_n", "dfine_m", "yolov3_tiny"]
+    assert [row["start"] for row in drawn["ready"]] == [f"ready/coco_{name}" for name in names]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 
 from engine.data import projects
+from engine.models import published
 from engine.models.dense.table import ARCHITECTURES, rank
+from pages.parts.text import plain
+from pages.parts.wording import percent
 from tests.pages.opened import button, fine, keys, open_page, words
 
 
@@ -42,7 +45,25 @@ def test_a_backbone_that_does_not_fit_cannot_be_chosen_and_says_why(home) -> Non
     assert all(one.disabled for one in refused)
 
 
-def test_without_a_ready_model_the_door_says_what_to_do(home) -> None:
+@pytest.mark.parametrize("task", ["object-detection", "semantic-segmentation", "instance-segmentation"])
+def test_each_finished_model_says_how_good_it_is_under_which_licence_and_from_where(home, task: str) -> None:
+    app = open_page("start.py", project=projects.create("Cells", task).id)
+    button(app, "open-optimized").click().run()
+    shown = words(fine(app))
+    rows = published.list_published(task)
+    assert rows
+    for row in rows:
+        assert f"{percent(row.figure / 100)} {row.figure_title}".replace("\u00a0", " ") in shown
+        assert f"licence [{plain(row.licence)}]({row.licence_source})" in shown
+        assert f"from {plain(row.place)}" in shown
+        assert button(app, f"fetch-{row.key}").disabled
+    app.checkbox(key=f"accept-{rows[-1].key}").check().run()
+    assert [button(app, f"fetch-{row.key}").disabled for row in rows] == [True] * (len(rows) - 1) + [False]
+
+
+def test_without_a_ready_model_the_door_says_what_to_do(home, monkeypatch: pytest.MonkeyPatch) -> None:
+    for row in published.list_published("instance-segmentation"):
+        monkeypatch.delitem(published._rows(), row.key)
     app = open_page("start.py", project=projects.create("Cells", "instance-segmentation").id)
     button(app, "open-optimized").click().run()
     assert "No finished model for this task" in words(app)

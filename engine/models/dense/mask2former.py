@@ -17,7 +17,7 @@ from transformers.models.mask2former.modeling_mask2former import Mask2FormerPixe
 from engine.models.dense import IGNORED, boxes
 from engine.models.dense.given import GivenFeatures, pictures_like, summed
 
-__all__ = ["Instances", "Semantic"]
+__all__ = ["Instances", "Published", "Semantic"]
 
 _HEAD_WIDTH = 32
 _NAMES = {"loss_cross_entropy": "classes", "loss_mask": "pixels", "loss_dice": "overlap"}
@@ -131,6 +131,15 @@ class Instances(_Masks):
         detections_BD6, order_BD = boxes.keep_best(_around(inside_BDHW), scores_BD, places_BD % classes, limit)
         ordered = masks_BDHW.gather(1, order_BD[..., None, None].expand(-1, -1, *masks_BDHW.shape[2:]))
         return {"detections_BD6": detections_BD6, "masks_BDHW": ordered * (detections_BD6[..., 4] > 0)[..., None, None]}
+
+
+class Published(Instances):
+    """A published network without its backbone, fed with the backbone's maps."""
+
+    def __init__(self, net: Any, stride: int) -> None:
+        nn.Module.__init__(self)
+        self.stride, self.net, self.given = stride, net, GivenFeatures()
+        net.model.pixel_level_module.encoder = self.given
 
 
 def _around(inside_BDHW: Tensor) -> Tensor:

@@ -53,6 +53,18 @@ def _mask2former_semantic(*asked: Any) -> nn.Module:
     return mask2former.Semantic(*asked)
 
 
+def _upernet(*asked: Any) -> nn.Module:
+    from engine.models.dense import upernet
+
+    return upernet.UPerNet(*asked)
+
+
+def _yolov3(*asked: Any) -> nn.Module:
+    from engine.models.dense import yolo
+
+    return yolo.YOLOv3(*asked)
+
+
 IMPORTED = "onnx-"
 """How the name of a backbone begins that came in as an ONNX file (`engine.models.own_onnx`)."""
 
@@ -63,6 +75,7 @@ BUILDERS: dict[str, Builder] = {
     "fcos": one_stage.FCOSDetector,
     "retinanet": one_stage.RetinaNetDetector,
     "ssd": one_stage.SSDDetector,
+    "yolov3": _yolov3,
     "faster_rcnn": two_stage.RCNN,
     "mask_rcnn": two_stage.MaskRCNN,
     "rtdetr_v2": _rtdetr_v2,
@@ -76,6 +89,7 @@ BUILDERS: dict[str, Builder] = {
     "fcn": semantic.FCN,
     "lraspp": semantic.LRASPP,
     "segformer": semantic.SegFormer,
+    "upernet": _upernet,
 }
 
 

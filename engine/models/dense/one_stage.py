@@ -23,7 +23,7 @@ from torchvision.models.detection.ssdlite import SSDLiteHead, _extra_block
 from engine.models.dense import boxes
 from engine.models.dense.parts import Pyramid, lighten, norm
 
-__all__ = ["FCOSDetector", "Outputs", "RetinaNetDetector", "SSDDetector", "Targets", "ratio_boxes", "torchvision_targets"]
+__all__ = ["FCOSDetector", "OneStage", "Outputs", "RetinaNetDetector", "SSDDetector", "Targets", "ratio_boxes", "torchvision_targets"]
 
 Outputs = dict[str, Any]
 Targets = Sequence[Mapping[str, Tensor]]
@@ -55,7 +55,7 @@ def _decoded(coder: det_utils.BoxCoder, codes_BA4: Tensor, anchors_A4: Tensor) -
     return coder.decode_single(codes_BA4.reshape(-1, 4), anchors).view_as(codes_BA4)
 
 
-class _OneStage(nn.Module):
+class OneStage(nn.Module):
     """What the three share: maps in, raw outputs with their anchors out."""
 
     nms_iou = 0.5
@@ -70,7 +70,7 @@ class _OneStage(nn.Module):
         return {"detections_BD6": boxes.select(clipped, scores_BAK, limit, iou=self.nms_iou)}
 
 
-class FCOSDetector(_OneStage):
+class FCOSDetector(OneStage):
     """Each place says what is there, how far the edges are, and how near the middle it is."""
 
     nms_iou = 0.6
@@ -106,7 +106,7 @@ class FCOSDetector(_OneStage):
         return self._found(boxes_BA4, scores_BAK, outputs, limit)
 
 
-class RetinaNetDetector(_OneStage):
+class RetinaNetDetector(OneStage):
     """Nine anchor boxes at each place, and the focal loss."""
 
     def __init__(self, strides: Sequence[int], channels: Sequence[int], classes: int, _size: tuple[int, int], options: Mapping[str, Any]) -> None:
@@ -145,7 +145,7 @@ def ratio_boxes(sides: Sequence[float], ratios: Sequence[float]) -> Tensor:
     return torch.tensor([[side / ratio**0.5, side * ratio**0.5] for ratio in ratios for side in sides])
 
 
-class SSDDetector(_OneStage):
+class SSDDetector(OneStage):
     """Predicts straight from the backbone's maps and three coarser ones; depthwise (SSDLite) by default."""
 
     EXTRA = (256, 128, 128)

@@ -215,6 +215,20 @@ _ROWS = (
         options={"light": Option((True, False), "Depthwise layers, as in SSDLite.")},
     ),
     Architecture(
+        "yolov3",
+        "YOLOv3",
+        "object-detection",
+        "Three boxes at each place, and each thing is answered for by one of them. Quick, with little to weed out; overlooks small things that crowd.",
+        (16, 32),
+        _traits(5, 2, 2, 4, 3),
+        "Redmon & Farhadi 2018, YOLOv3: An Incremental Improvement, arxiv.org/abs/1804.02767",
+        "Graft",
+        wanted=(8,),
+        options={
+            "width": Option((256, 128, 512), "Channels of the head at the coarsest map; each finer map has half as many. 512 is what the paper uses.", 32)
+        },
+    ),
+    Architecture(
         "faster_rcnn",
         "Faster R-CNN",
         "object-detection",
@@ -328,6 +342,18 @@ _ROWS = (
         "Xie et al. 2021, SegFormer, arxiv.org/abs/2105.15203",
         "transformers",
         options={"width": Option((128, 64, 256, 768), "Channels of the decoder. 256 and 768 are what the paper uses.", 32), "dice": _DICE},
+    ),
+    Architecture(
+        "upernet",
+        "UPerNet",
+        "semantic-segmentation",
+        "A pyramid that first looks at the whole picture, then goes from coarse to fine. Good on scenes where everything has a name; heavy.",
+        (4, 8, 16, 32),
+        _traits(2, 5, 3, 1, 3),
+        "Xiao et al. 2018, Unified Perceptual Parsing, arxiv.org/abs/1807.10221",
+        "transformers",
+        free_size=False,
+        options={"width": Option((128, 64, 256, 512), "Channels of the pyramid. 512 is what the paper uses.", 32), "dice": _DICE},
     ),
     Architecture(
         "mask2former_semantic",

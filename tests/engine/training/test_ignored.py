@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from engine.recipe import recipe_from
+from engine.recipe import recipe_from, settings
 from engine.training.ignored import Circumstances, ignored
 
 USUAL = Circumstances(door="general", device="cpu", train=600, val=100, solved=True, blends=("mixup", "cutmix"), pooled=True, drops_paths=True)
@@ -54,6 +54,15 @@ def test_what_does_nothing_is_said_once(values: dict[str, Any], met: dict[str, A
 )
 def test_what_does_something_is_not_complained_about(values: dict[str, Any], met: dict[str, Any]) -> None:
     assert ignored(recipe_from(values), replace(USUAL, **met)) == []
+
+
+@pytest.mark.parametrize(("door", "idle"), [("general", False), ("onnx", False), ("optimized", True), ("run", True)])
+def test_what_comes_with_a_finished_model_cannot_be_set(door: str, idle: bool) -> None:
+    met = replace(USUAL, door=door, pooled=False, solved=False, head="rtdetr_v2")
+    said = [sentence for sentence in ignored(recipe_from({"task": "object-detection", "queries": 50}), met) if "comes with the starting point" in sentence]
+    assert len(said) == idle
+    title = next(row.title for row in settings() if row.key == "queries")
+    assert all(sentence.endswith(f"no effect: {title}.") for sentence in said)
 
 
 def test_several_reasons_are_several_sentences_and_name_each_setting_once() -> None:

@@ -15,8 +15,8 @@ from engine.models.dense import table
 def test_every_task_has_its_architectures() -> None:
     by_task = {task: {row.name for row in dense.ARCHITECTURES.values() if row.task == task} for task in {row.task for row in dense.ARCHITECTURES.values()}}
     assert by_task == {
-        "object-detection": {"fcos", "retinanet", "ssd", "faster_rcnn", "rtdetr_v2", "dfine", "deformable_detr"},
-        "semantic-segmentation": {"unet", "fpn", "deeplabv3", "fcn", "lraspp", "segformer", "mask2former_semantic"},
+        "object-detection": {"fcos", "retinanet", "ssd", "yolov3", "faster_rcnn", "rtdetr_v2", "dfine", "deformable_detr"},
+        "semantic-segmentation": {"unet", "fpn", "deeplabv3", "fcn", "lraspp", "segformer", "upernet", "mask2former_semantic"},
         "instance-segmentation": {"mask_rcnn", "mask2former"},
     }
 
