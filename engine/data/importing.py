@@ -1,29 +1,36 @@
-"""Bringing pictures into a project: looked at first, then read by threads, then entered in one transaction.
+"""Bringing pictures into a project, in two stages: they enter it by their headers, then each is looked at.
 
-A killed import leaves nothing in the database, and what it left on disk is used by the next try. What a source is, is told by `formats`;
-reading is for `reading`, entering for `entering`.
+They are read by threads and entered in one transaction: an import that is killed before leaves nothing in the database, and what it left on
+disk is used by the next try. From then on they are in the project, to be seen and labelled, while they are decoded one by one. An import
+that is killed there leaves the rest to whoever needs it. What a source is, is told by `formats`; reading is for `reading`, entering for
+`entering`, the second stage for `looking`.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 from engine import locks, workspace
-from engine.data import entering, formats, projects, sampling, sources, store
+from engine.data import entering, formats, looking, projects, sampling, sources, splits, store
 from engine.data.entering import Mapping_
 from engine.data.fitting import Fit, fit, kinds_of
 from engine.data.formats import DataSet, Found, Skipped
+from engine.data.formats.base import Tally
+from engine.data.looking import TakenOut
 from engine.data.marks import TAGGING
-from engine.data.reading import Reader, Taken, read_all
+from engine.data.reading import Reader, Taken, none_readable, read_all, stopped
 from engine.data.sampling import Sample
 from engine.errors import StudioError
 
-__all__ = ["Findings", "ImportReport", "Sample", "Skipped", "import_path", "inspect"]
+__all__ = ["Findings", "ImportReport", "Sample", "Skipped", "Stage", "import_path", "inspect"]
+
+Stage = Literal["enter", "look"]
 
 EXAMPLES = 6
 
@@ -174,6 +181,7 @@ def import_path(
     mapping: Mapping_ | None = None,
     task: str | None = None,
     report: Callable[[int, int], None] = lambda _done, _total: None,
+    stage: Callable[[Stage], None] = lambda _stage: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> ImportReport:
     """Add the pictures of a folder, archive or label file to a project, with their labels.
@@ -184,36 +192,91 @@ def import_path(
         in_place: leave the pictures where they are; by default so for a folder, never for an archive.
         mapping: class in the data set -> class in the project; two to one are merged, None leaves a class out.
         task: of the project, where a person asked for it: then one picture keeps one class, or several, whatever the labels look like.
-        report: hears (done, total) pictures several times a second.
+        report: hears (done, total) pictures of a stage several times a second.
+        stage: hears 'enter' when pictures are read, and 'look' when they are in the project and are now looked at.
         should_stop: asked between pictures.
 
     Raises:
         StudioError: if it holds no picture, is not safe to read, does not fit the project, the disk is full, or it was stopped.
-            Nothing is added then.
+            Nothing is added then, unless it was stopped in the second stage: then all pictures are in, but for those found damaged.
     """
     begun, mapping = time.monotonic(), mapping or {}
-    projects.get(project_id)
-    with sources.opened(Path(path).expanduser().absolute()) as (source, only), _alone(project_id), _full_disk_said(project_id):
-        data = _read_source(source, only, _settled(project_id, task))
-        is_folder = isinstance(source, sources.Folder)
-        if in_place and not is_folder:
-            raise StudioError("pictures in an archive cannot be used in place", "Import them by copy, or unpack it and choose its folder.")
-        fitted = _fitted(project_id, data, mapping)
-        pictures, left = _renamed(data, fitted, mapping)
-        with Reader(project_id, source, data, copy=not (is_folder if in_place is None else in_place)) as reader:
-            taken, skipped = read_all(reader, pictures, report, should_stop)
-            taken = [_with_renamed_marks(one, mapping) for one in taken]
-            reader.flush()
-            entered = entering.enter(project_id, taken, data, fitted, mapping)
-            reader.keep()
+    before = projects.get(project_id).task
+    with _alone(project_id), _full_disk_said(project_id):
+        with sources.opened(Path(path).expanduser().absolute()) as (source, only):
+            left = _left_by_earlier(project_id, report, stage, should_stop)
+            stage("enter")
+            data = _read_source(source, only, _settled(project_id, task))
+            is_folder = isinstance(source, sources.Folder)
+            if in_place and not is_folder:
+                raise StudioError("pictures in an archive cannot be used in place", "Import them by copy, or unpack it and choose its folder.")
+            fitted = _fitted(project_id, data, mapping)
+            pictures, dropped = _renamed(data, fitted, mapping)
+            with Reader(project_id, source, data, copy=not (is_folder if in_place is None else in_place)) as reader:
+                taken, skipped = read_all(reader, pictures, report, should_stop)
+                taken = [_with_renamed_marks(one, mapping) for one in taken]
+                reader.flush()
+                entered = entering.enter(project_id, taken, data, fitted, mapping)
+                reader.keep()
+        looking.forget(project_id)
+        stage("look")
+        gone = _looked_through(project_id, report, should_stop)
+        assigned = splits.assign(project_id)
+    if gone:
+        skipped, entered.skipped = _with_damaged(pictures, taken, skipped, entered.skipped, gone)
+        counts = entering.count(entered, gone, assigned)
+        entering.drop_classes(project_id, entered.made - set(counts.classes))
+        if all(one.sha256 in gone for one in taken):
+            projects.set_task_if_empty(project_id, before)
+            raise none_readable(len(pictures), skipped[0].reason)
+    else:
+        counts = entering.count(entered, gone, assigned)
+    tally = Tally()
+    for one in taken:
+        if one.odd is not None and one.sha256 not in gone:
+            tally.update(one.odd)
     return ImportReport(
-        **{**vars(entered), "skipped": data.skipped + left + skipped + entered.skipped},
-        problems=([fitted.words] if fitted.words else []) + data.problems + reader.tally.sentences(),
+        **vars(counts),
+        duplicates=len(entered.skipped),
+        skipped=left + data.skipped + dropped + skipped + entered.skipped,
+        problems=([fitted.words] if fitted.words else []) + data.problems + tally.sentences(),
         kind=data.kind,
         format=formats.titles().get(data.kind, data.kind),
         task=fitted.task,
         seconds=time.monotonic() - begun,
     )
+
+
+def _left_by_earlier(project_id: str, report: Callable[[int, int], None], stage: Callable[[Stage], None], should_stop: Callable[[], bool]) -> list[Skipped]:
+    """Finish what an earlier import was stopped in, and return the pictures that were taken out."""
+    if looking.left(project_id):
+        stage("look")
+        if looking.finish(project_id, report, should_stop) is None:
+            raise stopped()
+    found = looking.taken_out(project_id)
+    return [Skipped(one.name, one.problem) for one in found]
+
+
+def _looked_through(project_id: str, report: Callable[[int, int], None], should_stop: Callable[[], bool]) -> dict[str, TakenOut]:
+    """Look at the pictures that are in now, and return those that were taken out by their sha256."""
+    if looking.finish(project_id, report, should_stop) is None:
+        raise StudioError(
+            "the pictures are in the project, but looking through them was stopped", "Nothing is lost: the rest is looked through when it is needed."
+        )
+    found = {one.sha256: one for one in looking.taken_out(project_id)}
+    looking.forget(project_id)
+    return found
+
+
+def _with_damaged(
+    pictures: Sequence[Found], taken: Sequence[Taken], skipped: list[Skipped], same: list[Skipped], gone: Mapping[str, TakenOut]
+) -> tuple[list[Skipped], list[Skipped]]:
+    """Return what was left out and which pictures were there twice, as if the damaged ones had never entered; each in the source's order."""
+    out = {one.found.name: gone[one.sha256] for one in taken if one.sha256 in gone}
+    reasons = {one.name: one for one in skipped}
+    for name, found in out.items():
+        reasons[name] = Skipped(name, name + found.problem.removeprefix(found.name))
+    return [reasons[one.name] for one in pictures if one.name in reasons], [one for one in same if one.name not in out]
 
 
 def _renamed(data: DataSet, fitted: Fit, mapping: Mapping_) -> tuple[list[Found], list[Skipped]]:
@@ -244,6 +307,8 @@ def _retagged(found: Found, mapping: Mapping_) -> Found:
 
 
 def _with_renamed_marks(one: Taken, mapping: Mapping_) -> Taken:
+    if not one.marks:
+        return one
     marks = [(label, kind, geometry) for old, kind, geometry in one.marks if (label := entering.renamed(old, mapping)) is not None]
     return replace(one, marks=marks)
 

@@ -161,6 +161,11 @@ class Tally:
         self._counts[reason] += count
         self._first.setdefault(reason, where)
 
+    @property
+    def total(self) -> int:
+        """How many there were, all reasons together."""
+        return self._counts.total()
+
     def update(self, other: Tally) -> None:
         """Add another tally to this one."""
         for reason, count in other._counts.items():
