@@ -126,7 +126,7 @@ def import_pictures(job: Work) -> LastWord:
     return job.finished(dataclasses.asdict(found))
 
 
-_IMPORT_STAGES = {"enter": "Reading your pictures", "look": "Looking through your pictures"}
+_IMPORT_STAGES = {"earlier": "Looking through the pictures of the last import first", "enter": "Reading your pictures", "look": "Looking through your pictures"}
 
 
 def export_data(job: Work) -> LastWord:

@@ -93,7 +93,7 @@ def import_pictures(given: argparse.Namespace) -> Answer:
         raise StudioError(f"there is no '{given.path}'", "Give a folder or an archive of pictures.")
     mapping = _mapping(given.map, given.drop)
     project = _found_or_made(given.project, given.task)
-    words = {"enter": "pictures are in", "look": "looked through"}
+    words = {"earlier": "pictures of an earlier import looked through", "enter": "pictures read", "look": "pictures, which are in, looked through"}
     now: importing.Stage = "enter"
 
     def stage(begun: importing.Stage) -> None:

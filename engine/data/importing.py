@@ -30,7 +30,8 @@ from engine.errors import StudioError
 
 __all__ = ["Findings", "ImportReport", "Sample", "Skipped", "Stage", "import_path", "inspect"]
 
-Stage = Literal["enter", "look"]
+Stage = Literal["earlier", "enter", "look"]
+"""What an import does: finish what an earlier one left, bring pictures in, look through them."""
 
 EXAMPLES = 6
 
@@ -193,7 +194,8 @@ def import_path(
         mapping: class in the data set -> class in the project; two to one are merged, None leaves a class out.
         task: of the project, where a person asked for it: then one picture keeps one class, or several, whatever the labels look like.
         report: hears (done, total) pictures of a stage several times a second.
-        stage: hears 'enter' when pictures are read, and 'look' when they are in the project and are now looked at.
+        stage: hears 'enter' before pictures are read, and 'look' when they are in the project and are now looked at; before
+            both 'earlier' where a stopped import left something to look at.
         should_stop: asked between pictures.
 
     Raises:
@@ -250,7 +252,7 @@ def import_path(
 def _left_by_earlier(project_id: str, report: Callable[[int, int], None], stage: Callable[[Stage], None], should_stop: Callable[[], bool]) -> list[Skipped]:
     """Finish what an earlier import was stopped in, and return the pictures that were taken out."""
     if looking.left(project_id):
-        stage("look")
+        stage("earlier")
         if looking.finish(project_id, report, should_stop) is None:
             raise stopped()
     found = looking.taken_out(project_id)

@@ -76,8 +76,10 @@ def finish(project_id: str, report: Callable[[int, int], None] = lambda *_: None
     Returns:
         The pictures that were damaged and taken out; None if it was told to stop. What was seen until then is kept.
     """
-    if not left(project_id):
+    waiting = left(project_id)
+    if not waiting:
         return []
+    report(0, waiting)
     with _alone(project_id, should_stop) as mine:
         return _look(project_id, _waiting(project_id), report, should_stop) if mine else None
 

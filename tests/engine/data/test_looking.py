@@ -18,6 +18,7 @@ from engine.data import importing, items, looking, projects, splits, store, vers
 from engine.data.importing import Stage
 from engine.data.projects import Project
 from engine.errors import StudioError
+from tests.pages.drawn import damaged_inside
 
 
 def _jpeg(seed: int = 0) -> bytes:
@@ -27,11 +28,7 @@ def _jpeg(seed: int = 0) -> bytes:
 
 
 def _damaged_inside(seed: int = 0) -> bytes:
-    """A JPEG whose header, size and end are right, with a table that cannot be."""
-    content = bytearray(_jpeg(seed))
-    table = content.index(b"\xff\xc4")
-    content[table + 5 : table + 21] = b"\xff" * 16
-    return bytes(content)
+    return damaged_inside(_jpeg(seed))
 
 
 def _put(path: Path, content: bytes) -> Path:
