@@ -309,10 +309,10 @@ def _retagged(found: Found, mapping: Mapping_) -> Found:
 
 
 def _with_renamed_marks(one: Taken, mapping: Mapping_) -> Taken:
-    if not one.marks:
+    names = {label: entering.renamed(label, mapping) for label, _, _ in one.marks}
+    if all(new == old for old, new in names.items()):
         return one
-    marks = [(label, kind, geometry) for old, kind, geometry in one.marks if (label := entering.renamed(old, mapping)) is not None]
-    return replace(one, marks=marks)
+    return replace(one, marks=[(new, kind, geometry) for old, kind, geometry in one.marks if (new := names[old]) is not None])
 
 
 @contextmanager

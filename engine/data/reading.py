@@ -3,9 +3,8 @@
 A picture whose header does not settle its size, or whose end does not say that it is whole, is decoded here and now; all others later, once
 they are in the project (`looking`).
 
-Copies are named by their content. They are written beside and moved into place, then flushed to the disk together, before the database
-hears of them: a power cut takes away at most what nobody knows yet. What a killed import left is used by the next one, after its
-content was compared.
+Copies are named by their content. They are flushed to the disk together, before the database hears of them: a power cut takes away at most
+what nobody knows yet. What a killed import left, torn perhaps, is used or mended by the next one, after its content was compared.
 """
 
 from __future__ import annotations
@@ -41,6 +40,7 @@ _WHOLE_BYTES = 8 << 20
 
 _BLOCK = 1 << 20
 _END_BYTES = 8192
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 _CHUNK = 32
 """Pictures that a thread takes at a time."""
 
@@ -68,6 +68,7 @@ class Reader:
         self._home = len(workspace.home().as_posix()) + 1
         self._new: list[str] = []
         self._made: set[str] = set()
+        self._begun: dict[str, object] = {}
         self._number = itertools.count()
 
     def __enter__(self) -> Reader:
@@ -102,12 +103,8 @@ class Reader:
 
     def _take(self, found: Found) -> Taken | Skipped:
         try:
-            with self._source.open(found.name) as stream:  # an archive that is damaged here ends the import: it may be hostile
-                content = stream.read(_WHOLE_BYTES + 1)
-                large = self._large(content, stream) if len(content) > _WHOLE_BYTES else None
-            if large is not None:
-                return self._large_taken(found, content, *large)
-            return self._small_taken(found, content)
+            content = self._source.content(found.name, _WHOLE_BYTES)  # an archive that is damaged here ends the import: it may be hostile
+            return self._small_taken(found, content) if content is not None else self._large_taken(found)
         except OSError as error:
             full = workspace.disk_error(error, Path(found.name))
             if isinstance(full, StudioError):
@@ -122,7 +119,7 @@ class Reader:
             except StudioError as error:
                 return Skipped(found.name, error.problem)
         sha256 = hashlib.sha256(content).hexdigest()
-        path = self._put(content, sha256, checked.suffix) if self._copy else str(self._source.path / found.name)
+        path = self._put(content, sha256, checked.suffix) if self._copy else self._source.files[found.name]
         return self._taken(found, sha256, path, checked, fingerprint)
 
     def _taken(self, found: Found, sha256: str, path: str, checked: Checked, fingerprint: str | None) -> Taken:
@@ -138,12 +135,12 @@ class Reader:
         placed = placing.place(marks, found.size, checked, found.name, tally)
         return Taken(found, sha256, path, checked.width, checked.height, placed, fingerprint, tally if tally.total else None)
 
-    def _large(self, begun: bytes, stream: BinaryIO) -> tuple[str, Path | None]:
-        """Read a picture block by block, through a file beside the others where it is copied; return its sha256 and that file."""
+    def _large_taken(self, found: Found) -> Taken | Skipped:
+        """Read a picture block by block, through a file beside the others where it is copied."""
         beside = Path(self._incoming, f"large-{next(self._number)}") if self._copy else None
-        return _pour(begun, stream, beside), beside
-
-    def _large_taken(self, found: Found, begun: bytes, sha256: str, beside: Path | None) -> Taken | Skipped:
+        with self._source.open(found.name) as stream:
+            begun = stream.read(_WHOLE_BYTES)
+            sha256 = _pour(begun, stream, beside)
         file = beside or self._source.path / found.name
         end, size = _end_of(file)
         checked, fingerprint = headers.plain(begun, end), None
@@ -164,13 +161,19 @@ class Reader:
 
     def _put(self, content: bytes, sha256: str, suffix: str) -> str:
         """Write a copy, unless the very same bytes are there; return its path in the workspace."""
-        path = self._place(sha256, suffix)
-        if not _holds(path, sha256, len(content)):
-            beside = f"{self._incoming}/{next(self._number)}"
-            descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
-            with open(descriptor, "wb", buffering=0) as file:  # noqa: PTH123 (an open descriptor)
-                _write(file, content)
-            self._arrived(beside, path)
+        path, mine = self._place(sha256, suffix), object()
+        if self._begun.setdefault(sha256, mine) is not mine:  # the same picture twice: another thread has it in hand
+            return path[self._home :]
+        try:
+            file = os.open(path, _CREATE, 0o666)
+        except FileExistsError:
+            if not _holds(path, sha256, len(content)):
+                beside = f"{self._incoming}/{next(self._number)}"
+                _write(os.open(beside, _CREATE, 0o666), content)
+                self._arrived(beside, path)
+        else:
+            self._new.append(path)
+            _write(file, content)
         return path[self._home :]
 
     def _moved(self, beside: str, sha256: str, suffix: str) -> str:
@@ -209,10 +212,14 @@ def _end_of(file: Path) -> tuple[bytes, int]:
         return stream.read(), size
 
 
-def _write(file: io.RawIOBase, content: bytes) -> None:
-    left = memoryview(content)
-    while left:
-        left = left[file.write(left) or 0 :]
+def _write(file: int, content: bytes) -> None:
+    """Write all of a file and close it."""
+    try:
+        done = os.write(file, content)
+        while done < len(content):
+            done += os.write(file, memoryview(content)[done:])
+    finally:
+        os.close(file)
 
 
 def _holds(path: str, sha256: str, size: int) -> bool:

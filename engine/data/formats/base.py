@@ -11,6 +11,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -184,10 +185,15 @@ def label_name(raw: Any, otherwise: str = "unnamed") -> str:
     >>> label_name("  red\\tcar "), label_name(None, "class 3"), label_name(7)
     ('red car', 'class 3', '7')
     """
-    text = str(raw) if isinstance(raw, str | int | float) and not isinstance(raw, bool) else ""
+    return _name_of(str(raw) if isinstance(raw, str | int | float) and not isinstance(raw, bool) else "") or otherwise
+
+
+@lru_cache(maxsize=4096)
+def _name_of(text: str) -> str:
+    """Do the work of `label_name`, once a name: a data set says few of them often."""
     plain = "".join(" " if mark in "\t\n\r" else mark for mark in text[:1000] if unicodedata.category(mark) not in ("Cc", "Cs", "Cf") or mark in "\t\n\r\u200d")
     kept = " ".join(unicodedata.normalize("NFC", plain).split())
-    return unicodedata.normalize("NFC", kept[:_LONGEST]).strip() or otherwise
+    return unicodedata.normalize("NFC", kept[:_LONGEST]).strip()
 
 
 def box(label: str, corners: Sequence[Any], *, relative: bool = False, crowd: bool = False) -> Drawn:
