@@ -11,7 +11,7 @@ from __future__ import annotations
 import gc
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Literal
 
 from engine import locks, workspace
 from engine.data import entering, formats, looking, projects, sampling, sources, splits, store
-from engine.data.entering import Mapping_
+from engine.data.entering import Entered, Mapping_
 from engine.data.fitting import Fit, fit, kinds_of
 from engine.data.formats import DataSet, Found, Skipped
 from engine.data.formats.base import Tally
@@ -203,51 +203,74 @@ def import_path(
         StudioError: if it holds no picture, is not safe to read, does not fit the project, the disk is full, or it was stopped.
             Nothing is added then, unless it was stopped in the second stage: then all pictures are in, but for those found damaged.
     """
-    begun, mapping = time.monotonic(), mapping or {}
+    begun = time.monotonic()
     before = projects.get(project_id).task
     with _alone(project_id), _full_disk_said(project_id):
-        with _without_cycle_search(), sources.opened(Path(path).expanduser().absolute()) as (source, only):
-            left = _left_by_earlier(project_id, report, stage, should_stop)
-            stage("enter")
-            data = _read_source(source, only, _settled(project_id, task))
-            is_folder = isinstance(source, sources.Folder)
-            if in_place and not is_folder:
-                raise StudioError("pictures in an archive cannot be used in place", "Import them by copy, or unpack it and choose its folder.")
-            fitted = _fitted(project_id, data, mapping)
-            pictures, dropped = _renamed(data, fitted, mapping)
-            with Reader(project_id, source, data, copy=not (is_folder if in_place is None else in_place)) as reader:
-                taken, skipped = read_all(reader, pictures, report, should_stop)
-                taken = [_with_renamed_marks(one, mapping) for one in taken]
-                reader.flush()
-                entered = entering.enter(project_id, taken, data, fitted, mapping)
-                reader.keep()
+        left = _left_by_earlier(project_id, report, stage, should_stop)
+        stage("enter")
+        with _without_cycle_search():
+            into = _entered(project_id, Path(path).expanduser().absolute(), in_place, mapping or {}, task, report, should_stop)
         looking.forget(project_id)
         stage("look")
         gone = _looked_through(project_id, report, should_stop)
         assigned = splits.assign(project_id)
     if gone:
-        skipped, entered.skipped = _with_damaged(pictures, taken, skipped, entered.skipped, gone)
-        counts = entering.count(entered, gone, assigned)
-        entering.drop_classes(project_id, entered.made - set(counts.classes))
-        if all(one.sha256 in gone for one in taken):
-            projects.set_task_if_empty(project_id, before)
-            raise none_readable(len(pictures), skipped[0].reason)
-    else:
-        counts = entering.count(entered, gone, assigned)
-    tally = Tally()
-    for one in taken:
-        if one.odd is not None and one.sha256 not in gone:
-            tally.update(one.odd)
+        into = _without_damaged(into, gone)
+    counts = entering.count(into.entered, gone, assigned)
+    if gone:
+        entering.drop_classes(project_id, into.entered.made - set(counts.classes))
+    if not into.taken:
+        projects.set_task_if_empty(project_id, before)
+        raise none_readable(len(into.pictures), into.skipped[0].reason)
     return ImportReport(
         **vars(counts),
-        duplicates=len(entered.skipped),
-        skipped=left + data.skipped + dropped + skipped + entered.skipped,
-        problems=([fitted.words] if fitted.words else []) + data.problems + tally.sentences(),
-        kind=data.kind,
-        format=formats.titles().get(data.kind, data.kind),
-        task=fitted.task,
+        duplicates=len(into.entered.skipped),
+        skipped=left + into.data.skipped + into.dropped + into.skipped + into.entered.skipped,
+        problems=([into.fitted.words] if into.fitted.words else []) + into.data.problems + Tally.of(one.odd for one in into.taken).sentences(),
+        kind=into.data.kind,
+        format=formats.titles().get(into.data.kind, into.data.kind),
+        task=into.fitted.task,
         seconds=time.monotonic() - begun,
     )
+
+
+@dataclass(frozen=True)
+class _In:
+    """What the first stage of an import did: `dropped` are pictures of classes that were left out, `skipped` those that cannot be read."""
+
+    data: DataSet
+    fitted: Fit
+    pictures: list[Found]
+    dropped: list[Skipped]
+    taken: list[Taken]
+    skipped: list[Skipped]
+    entered: Entered
+
+
+def _entered(
+    project_id: str,
+    path: Path,
+    in_place: bool | None,
+    mapping: Mapping_,
+    task: str | None,
+    report: Callable[[int, int], None],
+    should_stop: Callable[[], bool],
+) -> _In:
+    """Read pictures and enter them into the project."""
+    with sources.opened(path) as (source, only):
+        data = _read_source(source, only, _settled(project_id, task))
+        is_folder = isinstance(source, sources.Folder)
+        if in_place and not is_folder:
+            raise StudioError("pictures in an archive cannot be used in place", "Import them by copy, or unpack it and choose its folder.")
+        fitted = _fitted(project_id, data, mapping)
+        pictures, dropped = _renamed(data, fitted, mapping)
+        with Reader(project_id, source, data, copy=not (is_folder if in_place is None else in_place)) as reader:
+            taken, skipped = read_all(reader, pictures, report, should_stop)
+            taken = [_with_renamed_marks(one, mapping) for one in taken]
+            reader.flush()
+            entered = entering.enter(project_id, taken, data, fitted, mapping)
+            reader.keep()
+    return _In(data, fitted, pictures, dropped, taken, skipped, entered)
 
 
 def _left_by_earlier(project_id: str, report: Callable[[int, int], None], stage: Callable[[Stage], None], should_stop: Callable[[], bool]) -> list[Skipped]:
@@ -271,15 +294,18 @@ def _looked_through(project_id: str, report: Callable[[int, int], None], should_
     return found
 
 
-def _with_damaged(
-    pictures: Sequence[Found], taken: Sequence[Taken], skipped: list[Skipped], same: list[Skipped], gone: Mapping[str, TakenOut]
-) -> tuple[list[Skipped], list[Skipped]]:
-    """Return what was left out and which pictures were there twice, as if the damaged ones had never entered; each in the source's order."""
-    out = {one.found.name: gone[one.sha256] for one in taken if one.sha256 in gone}
-    reasons = {one.name: one for one in skipped}
+def _without_damaged(into: _In, gone: Mapping[str, TakenOut]) -> _In:
+    """Return what an import did as if the damaged pictures had never entered: left out, in the source's order, and no picture's double."""
+    out = {one.found.name: gone[one.sha256] for one in into.taken if one.sha256 in gone}
+    reasons = {one.name: one for one in into.skipped}
     for name, found in out.items():
         reasons[name] = Skipped(name, name + found.problem.removeprefix(found.name))
-    return [reasons[one.name] for one in pictures if one.name in reasons], [one for one in same if one.name not in out]
+    return replace(
+        into,
+        taken=[one for one in into.taken if one.sha256 not in gone],
+        skipped=[reasons[one.name] for one in into.pictures if one.name in reasons],
+        entered=replace(into.entered, skipped=[one for one in into.entered.skipped if one.name not in out]),
+    )
 
 
 def _renamed(data: DataSet, fitted: Fit, mapping: Mapping_) -> tuple[list[Found], list[Skipped]]:

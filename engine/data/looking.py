@@ -186,7 +186,7 @@ def _list(project_id: str) -> Path:
 def _tell(project_id: str, damaged: Sequence[TakenOut]) -> None:
     """Remember what is taken out, before it is: whatever ends this process, nothing vanishes without a word."""
     with _list(project_id).open("a", encoding="utf-8") as file:
-        file.writelines(json.dumps(asdict(one)) + "\n" for one in damaged)
+        file.writelines(f"\n{json.dumps(asdict(one))}\n" for one in damaged)  # a line that a kill cut must not spoil the next one
         file.flush()
         os.fsync(file.fileno())
 
@@ -201,7 +201,7 @@ def taken_out(project_id: str) -> list[TakenOut]:
     for line in lines:
         try:
             one = TakenOut(**json.loads(line))
-        except (ValueError, TypeError):  # the last line of a process that was killed while writing it
+        except (ValueError, TypeError):  # empty, or the last line of a process that was killed while writing it
             continue
         found[one.sha256] = one
     return list(found.values())

@@ -74,7 +74,7 @@ def _how_far(job: Run, share: float | None) -> str:
 def import_report(job: Run, *, expanded: bool) -> None:
     """Show what an import did and what it left out, or why it failed."""
     now = outcome(job)
-    if now.problem and now.phase == "look":  # the pictures are in
+    if now.problem and now.phase == "look" and runs.state(job) in ("stopped", "interrupted"):  # the pictures are in
         return None
     if now.problem:
         return show_error(StudioError(now.problem, now.remedy))

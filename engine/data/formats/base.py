@@ -9,7 +9,7 @@ import re
 import unicodedata
 from array import array
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -166,6 +166,15 @@ class Tally:
     def total(self) -> int:
         """How many there were, all reasons together."""
         return self._counts.total()
+
+    @staticmethod
+    def of(several: Iterable[Tally | None]) -> Tally:
+        """Return several tallies as one; None counts nothing."""
+        found = Tally()
+        for one in several:
+            if one is not None:
+                found.update(one)
+        return found
 
     def update(self, other: Tally) -> None:
         """Add another tally to this one."""
