@@ -23,6 +23,7 @@ __all__ = [
     "export_data",
     "has_something_to_keep",
     "import_pictures",
+    "look",
     "propose",
     "step_reached",
     "suggest",
@@ -115,6 +116,7 @@ def import_pictures(job: Work) -> LastWord:
             in_place=asked.get("in_place"),
             mapping=asked.get("mapping"),
             report=job.progress,
+            stage=lambda stage: job.emit(events.Phase(name=stage, title=_IMPORT_STAGES[stage])),
             should_stop=job.should_stop,
         )
     except StudioError:
@@ -122,6 +124,9 @@ def import_pictures(job: Work) -> LastWord:
             return job.left()
         raise
     return job.finished(dataclasses.asdict(found))
+
+
+_IMPORT_STAGES = {"earlier": "Looking through the pictures of the last import first", "enter": "Reading your pictures", "look": "Looking through your pictures"}
 
 
 def export_data(job: Work) -> LastWord:
@@ -137,6 +142,18 @@ def export_data(job: Work) -> LastWord:
             return job.left()
         raise
     return job.finished({"file": into.relative_to(workspace.home()).as_posix(), **dataclasses.asdict(made)})
+
+
+def look(job: Work) -> LastWord:
+    """Look through the pictures of a project that an import left, and give them their splits."""
+    from engine.data import looking, splits
+
+    project_id = job.request["project_id"]
+    out = looking.finish(project_id, job.progress, job.should_stop)
+    if out is None:
+        return job.left()
+    splits.assign(project_id)
+    return job.finished({"left": looking.left(project_id), "taken_out": [dataclasses.asdict(one) for one in out]})
 
 
 def download(job: Work) -> LastWord:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import devices, runs, workspace
-from engine.data import shapes
+from engine.data import looking, shapes
 from engine.data.check import boxes, copies, facts, learned, looks, pictures, standing
 from engine.data.check.facts import Facts
 from engine.data.check.findings import Case, Finding, mark_key, subject_of
@@ -83,7 +83,12 @@ def check(job: Work) -> LastWord:
 
 def _checked(job: Work) -> dict[str, Any]:
     began = time.monotonic()
-    known = facts.read(str(job.request["project_id"]))
+    project_id = str(job.request["project_id"])
+    if looking.left(project_id):
+        job.emit(Phase(name="left", title="Looking through pictures that came in last"))
+        if looking.finish(project_id, job.progress, job.should_stop) is None:
+            raise _Left
+    known = facts.read(project_id)
     if not known.pictures:
         raise StudioError("this project has no picture to check", "Add some on the Data page first.")
     job.emit(Phase(name="look", title="Looking at every picture"))

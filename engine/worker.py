@@ -43,6 +43,7 @@ JOBS = {
     "train": Job(jobs.train, on_device=True),
     "estimate": Job(jobs.estimate, on_device=True),
     "import": Job(jobs.import_pictures, on_device=False),
+    "look": Job(jobs.look, on_device=False),
     "export": Job(jobs.export, on_device=False),
     "data-export": Job(jobs.export_data, on_device=False),
     "download": Job(jobs.download, on_device=False),

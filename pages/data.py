@@ -21,6 +21,7 @@ from pages.parts.class_bars import bars
 from pages.parts.exporting import export_button
 from pages.parts.imports import import_progress, import_report, newest_import
 from pages.parts.jobs import outcome
+from pages.parts.looking_through import looking_part, unseen
 from pages.parts.overlay import overlay
 from pages.parts.picture_wall import Tile, large_picture, picture_wall
 from pages.parts.pictures import image_url, picture
@@ -42,9 +43,9 @@ def main() -> None:
     st.title("Data")
     st.caption(f"The pictures of **{plain(project.name)}**")
     job = newest_import(project.id)
-    active = job is not None and outcome(job).active
+    now = outcome(job) if job is not None else None
     summary = projects.summary(project.id)  # after the look at the import: one that ends between the two has its pictures counted
-    if job is not None and active:
+    if job is not None and now is not None and now.active and (now.phase != "look" or not summary.items):
         _watch(job)
     elif not summary.items:
         if job is not None:
@@ -58,12 +59,13 @@ def main() -> None:
 
 
 def _watch(job: Run) -> None:
-    """Follow an import; one full rerun when it is over."""
+    """Follow an import; one full rerun when its pictures are in."""
 
     def tick() -> None:
         with ui.guard():
             if not import_progress(job):
-                st.session_state["_import-just-ended"] = job.id
+                if not outcome(job).active:
+                    st.session_state["_import-just-ended"] = job.id
                 _clear_upload(job)
                 st.rerun()
 
@@ -74,7 +76,8 @@ def _clear_upload(job: Run) -> None:
     """Remove the uploaded copy once its pictures are in the project."""
     path = Path(workspace.read_json(job.path("request.json")).get("path", ""))
     inside = path.relative_to(workspace.uploads()).parts if path.is_relative_to(workspace.uploads()) else ()
-    if inside and outcome(job).result:
+    now = outcome(job)
+    if inside and (now.result or now.phase == "look"):
         shutil.rmtree(workspace.uploads() / inside[0], ignore_errors=True)
 
 
@@ -82,15 +85,17 @@ def _clear_upload(job: Run) -> None:
 
 
 def _contents(project: Project, summary: Summary, job: Run | None) -> None:
+    waiting = unseen(project.id) in ("at work", "left")
     with st.grid("auto", min_column_width=150, gap="small"):
         st.metric("Pictures", f"{summary.items:,}", border=True)
         st.metric("Classes", f"{len(summary.classes):,}", border=True)
         for key, title in SPLITS.items():
-            st.metric(title, f"{summary.splits.get(key, 0):,}", border=True, help=_SPLIT_WORDS[key])
+            count = summary.splits.get(key, 0)
+            st.metric(title, "–" if waiting and not count else f"{count:,}", border=True, help=_SPLIT_WORDS[key])
     _warnings(project, summary)
     banner(project.id)
     _next(project, summary)
-    if job is not None:
+    if not looking_part(project.id) and job is not None:
         import_report(job, expanded=st.session_state.pop("_import-just-ended", "") == job.id)
     if chosen_source(project):
         findings(project)
@@ -98,7 +103,7 @@ def _contents(project: Project, summary: Summary, job: Run | None) -> None:
         with st.container(border=True):
             st.markdown("**Pictures of each class**" if _whole(project) else "**Labels of each class**")
             bars(summary.classes, coloured=not _whole(project))
-    _wall(project, summary)
+    _wall(project, summary, waiting)
     splitting_part(project)
     versions_part(project)
     export_button(project)
@@ -143,7 +148,7 @@ def _next(project: Project, summary: Summary) -> None:
             st.switch_page("label.py")
 
 
-def _wall(project: Project, summary: Summary) -> None:
+def _wall(project: Project, summary: Summary, waiting: bool) -> None:
     """Show the pictures, by class and split, a page at a time; a click opens one."""
     none = _several(project) and items.count_items(project.id, nothing=True) > 0
     choices = ["", *summary.classes, *(["\2"] if none else []), *(["\0"] if summary.unlabelled else []), *(["\1"] if summary.excluded else [])]
@@ -166,7 +171,7 @@ def _wall(project: Project, summary: Summary) -> None:
         start = (number - 1) * PAGE
         shown = items.list_items(project.id, label=label, split=split, unlabelled=unlabelled, nothing=nothing, excluded=excluded, offset=start, limit=PAGE)
     drawn = {} if _whole(project) else marks.of_items((item.id for item in shown), proposals=False)
-    picked = picture_wall([_tile(project, item, drawn.get(item.id), list(summary.classes)) for item in shown], key=f"wall-{project.id}")
+    picked = picture_wall([_tile(project, item, drawn.get(item.id), list(summary.classes), waiting) for item in shown], key=f"wall-{project.id}")
     if pages > 1:
         with st.container(horizontal_alignment="center"):
             st.pagination(pages, key=key)
@@ -185,8 +190,8 @@ def _mixed(project: Project, summary: Summary, split: str | None, key: str) -> t
     return pages, shown + items.list_items(project.id, unlabelled=True, split=split, offset=offset, limit=each)
 
 
-def _tile(project: Project, item: Item, drawn: Sequence[marks.Mark] | None, classes: list[str]) -> Tile:
-    words = "\n".join(filter(None, (SPLITS.get(item.split or ""), short_name(item.name))))
+def _tile(project: Project, item: Item, drawn: Sequence[marks.Mark] | None, classes: list[str], waiting: bool) -> Tile:
+    words = "\n".join(filter(None, (SPLITS.get(item.split or "", "Not divided yet" if waiting else ""), short_name(item.name))))
     if _several(project):
         return Tile(item.id, ", ".join(item.labels) or ("None of these" if item.reviewed else "Not tagged yet"), words)
     if drawn is None:

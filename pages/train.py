@@ -18,6 +18,7 @@ from pages.parts import state as ui
 from pages.parts.estimate import estimate_panel, estimate_state, stop_estimates
 from pages.parts.live import live_area, log_tail, steering, watch
 from pages.parts.live_state import marks_of
+from pages.parts.looking_through import wait_until_seen
 from pages.parts.run_list import page_of_runs, run_list
 from pages.parts.run_picker import ACTIVE, STATES, badge, summary, summary_line
 from pages.parts.setup import form_key, goal_cards, preview, start_of
@@ -130,6 +131,7 @@ def _command(project: Project, goal: str) -> str:
 def _start(project: Project, recipe: Recipe | None) -> None:
     assert recipe is not None
     with ui.guard():
+        wait_until_seen(project.id)
         version = versions.freeze(project.id)
         stop_estimates()
         run = runs.create_run(project.id, naming.named(recipe, project.id), version)

@@ -93,7 +93,15 @@ def import_pictures(given: argparse.Namespace) -> Answer:
         raise StudioError(f"there is no '{given.path}'", "Give a folder or an archive of pictures.")
     mapping = _mapping(given.map, given.drop)
     project = _found_or_made(given.project, given.task)
-    found = importing.import_path(project.id, given.path.absolute(), in_place=given.in_place, mapping=mapping, task=given.task, report=_progress("pictures"))
+    words = {"earlier": "pictures of an earlier import looked through", "enter": "pictures read", "look": "pictures, which are in, looked through"}
+    now: importing.Stage = "enter"
+
+    def stage(begun: importing.Stage) -> None:
+        nonlocal now
+        now = begun
+
+    report = _progress(lambda: words[now])
+    found = importing.import_path(project.id, given.path.absolute(), in_place=given.in_place, mapping=mapping, task=given.task, report=report, stage=stage)
     classes = items.classes(project.id)
     value = {"project": {"id": project.id, "name": project.name}, **dataclasses.asdict(found)}
     lines = [
@@ -119,14 +127,14 @@ def _mapping(renamed: list[str], dropped: list[str]) -> dict[str, str | None]:
     return mapping
 
 
-def _progress(things: str) -> Callable[[int, int], None]:
+def _progress(words: Callable[[], str]) -> Callable[[int, int], None]:
     said = time.monotonic()
 
     def report(done: int, total: int) -> None:
         nonlocal said
         if time.monotonic() - said > 2:
             said = time.monotonic()
-            say(f"{done} of {total} {things}")
+            say(f"{done:,} of {total:,} {words()}")
 
     return report
 
@@ -153,7 +161,7 @@ def export_data(given: argparse.Namespace) -> Answer:
     out = given.output.absolute()
     if not out.parent.is_dir():
         raise StudioError(f"there is no folder '{out.parent}'", "Make it first, or give another place.")
-    made = export.export(project.id, given.format, out, pictures=not given.labels_only, report=_progress("pictures"))
+    made = export.export(project.id, given.format, out, pictures=not given.labels_only, report=_progress(lambda: "pictures"))
     lines = [f"{made.pictures} pictures with {made.labels:,} labels written to {given.output} ({made.bytes / 1e6:.1f} MB)."]
     lines += [f"not held by this format: {words}" for words in made.lost]
     return Answer({"project": {"id": project.id, "name": project.name}, "file": str(out), **dataclasses.asdict(made)}, "\n".join(lines))

@@ -89,6 +89,18 @@ class Archive:
         """Return how many bytes an entry claims to unpack to."""
         return self.files[name].file_size
 
+    def content(self, name: str, most: int) -> bytes | None:
+        """Return an entry's whole content; None where that is more than `most` bytes.
+
+        Raises:
+            StudioError: if it is damaged, or its size is not as claimed.
+        """
+        size = self.size(name)
+        if size > most:
+            return None
+        with self.open(name) as stream:
+            return stream.read(size + 1)  # without a bound, what claims little and unpacks to much would be unpacked
+
     @contextmanager
     def open(self, name: str) -> Iterator[BinaryIO]:
         """Give an entry's content as a stream that ends at the size the directory claims.

@@ -1,16 +1,21 @@
-"""Entering pictures that were read: pictures, classes, labels and splits in one transaction, so that a killed import adds nothing."""
+"""Entering pictures that were read: pictures, classes and labels in one transaction, so that a killed import adds nothing.
+
+A split is entered where the data set gave it. The others are for `splits`, once the pictures were looked at; what that takes out again
+(`looking`) is then left out of the count, too.
+"""
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, Table, delete, exists, func, insert, select, update
 
-from engine.data import items, splits, store
+from engine.data import items, store
 from engine.data.fitting import Fit
 from engine.data.formats import DataSet, Found, Skipped
 from engine.data.marks import TAGGING
@@ -18,7 +23,7 @@ from engine.data.names import clean_name
 from engine.data.placing import Placed
 from engine.data.reading import Taken
 
-__all__ = ["Entered", "Mapping_", "enter", "is_empty", "renamed"]
+__all__ = ["Counts", "Entered", "Mapping_", "count", "drop_classes", "enter", "is_empty", "renamed"]
 
 Mapping_ = Mapping[str, str | None]
 """Class in the data set -> class in the project; None leaves the class out."""
@@ -29,15 +34,32 @@ _CHUNK = 1000
 
 @dataclass
 class Entered:
-    """What came into the database. `classes` counts pictures by class, or labels where they are drawn."""
+    """What came into the database.
 
-    added: int = 0
-    duplicates: int = 0
-    relabelled: int = 0
-    labels: int = 0
-    classes: dict[str, int] = field(default_factory=dict)
-    splits: dict[str, int] = field(default_factory=dict)
+    Attributes:
+        fresh: new pictures.
+        relabelled: pictures that the project has and that now have labels.
+        places: the split of each fresh picture, where the data set gave it.
+        made: classes that are new and that only pictures brought.
+        skipped: each duplicate, with the reason.
+    """
+
+    fresh: list[Taken] = field(default_factory=list)
+    relabelled: list[Taken] = field(default_factory=list)
+    places: list[str | None] = field(default_factory=list)
+    made: set[str] = field(default_factory=set)
     skipped: list[Skipped] = field(default_factory=list)
+
+
+@dataclass
+class Counts:
+    """What came into the database, in numbers. `classes` counts pictures by class, or labels where they are drawn."""
+
+    added: int
+    relabelled: int
+    labels: int
+    classes: dict[str, int]
+    splits: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -68,21 +90,41 @@ def enter(project_id: str, taken: Sequence[Taken], data: DataSet, fit: Fit, mapp
     with store.session() as connection:
         if fit.task:
             connection.execute(update(store.projects).where(store.projects.c.id == project_id).values(task=fit.task))
-        fresh, relabelled = _without_duplicates(connection, project_id, taken, result, several=fit.task == TAGGING)
-        class_ids = _class_ids(connection, project_id, [*fresh, *(one for one, _ in relabelled)], data, mapping)
+        result.fresh, relabelled = _without_duplicates(connection, project_id, taken, result.skipped, several=fit.task == TAGGING)
+        result.relabelled = [one for one, _ in relabelled]
+        class_ids, result.made = _class_ids(connection, project_id, [*result.fresh, *result.relabelled], data, mapping)
         # without validation pictures of its own, a data set's training pictures are free, so that some of them can serve for it
-        places = [None if one.found.split == "train" and "val" not in given else one.found.split for one in fresh]
+        result.places = [None if one.found.split == "train" and "val" not in given else one.found.split for one in result.fresh]
         now = time.time()
         first = (connection.scalar(select(func.max(store.items.c.id))) or 0) + 1
-        ids = _add_items(connection, [_row(project_id, one, place, now) for one, place in zip(fresh, places, strict=True)], first)
+        rows = [_row(project_id, one, place, now) for one, place in zip(result.fresh, result.places, strict=True)]
+        ids = _add_items(connection, rows, first)
         _mark_relabelled(connection, relabelled)
-        pairs = [*zip(fresh, ids, strict=True), *relabelled]
-        result.labels = _add_marks(connection, pairs, class_ids, now)
-        assigned = splits.assign_within(connection, project_id)
-    result.added, result.relabelled = len(fresh), len(relabelled)
-    result.classes = dict(sorted(Counter(label for one in fresh for label in _labels(one)).items()))
-    result.splits = dict(Counter(place for place in places if place) + Counter(assigned))
+        _add_marks(connection, [*zip(result.fresh, ids, strict=True), *relabelled], class_ids, now)
     return result
+
+
+def count(entered: Entered, gone: Collection[str], assigned: Mapping[str, int]) -> Counts:
+    """Count what an import brought: without the pictures whose sha256 is in `gone`, with the splits that were `assigned`."""
+    fresh = [(one, place) for one, place in zip(entered.fresh, entered.places, strict=True) if one.sha256 not in gone]
+    relabelled = [one for one in entered.relabelled if one.sha256 not in gone]
+    classes = Counter(label for one, _ in fresh for label in _labels(one))
+    return Counts(
+        added=len(fresh),
+        relabelled=len(relabelled),
+        labels=classes.total() + sum(1 for one in relabelled for _ in _labels(one)),
+        classes=dict(sorted(classes.items())),
+        splits=dict(Counter(place for _, place in fresh if place) + Counter(assigned)),
+    )
+
+
+def drop_classes(project_id: str, names: Collection[str]) -> None:
+    """Remove these classes where nothing has them: those that only pictures brought which were taken out again."""
+    classes, marks = store.classes, store.marks
+    with store.session() as connection:
+        for name in names:
+            bare = ~exists().where(marks.c.class_id == classes.c.id)
+            connection.execute(delete(classes).where(classes.c.project_id == project_id, classes.c.name == name, bare))
 
 
 def _labels(one: Taken) -> Iterable[str]:
@@ -91,33 +133,44 @@ def _labels(one: Taken) -> Iterable[str]:
         yield label
 
 
-def _class_ids(connection: Connection, project_id: str, taken: Sequence[Taken], data: DataSet, mapping: Mapping_) -> dict[str, int]:
+def _class_ids(connection: Connection, project_id: str, taken: Sequence[Taken], data: DataSet, mapping: Mapping_) -> tuple[dict[str, int], set[str]]:
+    """Return the ids of all classes that are needed, and the names of those that are new and that only pictures brought."""
+    known = set(connection.scalars(select(store.classes.c.name).where(store.classes.c.project_id == project_id)))
     wanted = {label for one in taken for label in _labels(one)}
+    made = wanted - known
     if len(data.classes) <= MOST_EMPTY_CLASSES:  # a long list of names is somebody else's vocabulary
-        wanted |= {name for label in data.classes if (name := renamed(label, mapping))}
-    return {label: items.class_id_of(connection, project_id, label) for label in sorted(wanted)}
+        listed = {name for label in data.classes if (name := renamed(label, mapping))}
+        wanted |= listed
+        made -= listed
+    return {label: items.class_id_of(connection, project_id, label) for label in sorted(wanted)}, made
 
 
-def _row(project_id: str, one: Taken, split: str | None, now: float) -> dict[str, Any]:
-    return {
-        "project_id": project_id,
-        "name": one.found.name,
-        "path": one.path,
-        "sha256": one.sha256,
-        "width": one.width,
-        "height": one.height,
-        "split": split,
-        "split_given": split is not None,
-        "excluded": False,
-        "revision": 0,
-        "added": now,
-        "reviewed": one.found.reviewed,
-        "group_name": one.found.group,
-        "fingerprint": one.fingerprint,
-    }
+_ITEM = (
+    *("project_id", "name", "path", "sha256", "width", "height", "split", "split_given"),
+    *("excluded", "revision", "added", "reviewed", "group_name", "fingerprint"),
+)
+_MARK = ("item_id", "class_id", "kind", "geometry", "by", "created")
 
 
-def _add_items(connection: Connection, rows: list[dict[str, Any]], first: int) -> list[int]:
+def _row(project_id: str, one: Taken, split: str | None, now: float) -> tuple[Any, ...]:
+    """Return a picture's row, as `_ITEM` names its columns."""
+    found = one.found
+    return (
+        *(project_id, found.name, one.path, one.sha256, one.width, one.height, split, split is not None),
+        *(False, 0, now, found.reviewed, found.group, one.fingerprint),
+    )
+
+
+def _insert(connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert rows. On SQLite without SQLAlchemy's work on each value, which would be half of an import's time: they must be plain ones."""
+    if connection.dialect.name != "sqlite":
+        connection.execute(insert(table), [dict(zip(columns, row, strict=True)) for row in rows])
+        return
+    named, marks = ", ".join(f'"{name}"' for name in columns), ", ".join("?" * len(columns))
+    connection.exec_driver_sql(f"INSERT INTO {table.name} ({named}) VALUES ({marks})", rows)
+
+
+def _add_items(connection: Connection, rows: list[tuple[Any, ...]], first: int) -> list[int]:
     """Insert pictures and return their ids.
 
     SQLite has one writer, so ids are known beforehand and rows go in as they are; another database gives them out itself.
@@ -126,9 +179,10 @@ def _add_items(connection: Connection, rows: list[dict[str, Any]], first: int) -
         return []
     if connection.dialect.name == "sqlite":
         ids = list(range(first, first + len(rows)))
-        connection.execute(insert(store.items), [{"id": one, **row} for one, row in zip(ids, rows, strict=True)])
+        _insert(connection, store.items, ("id", *_ITEM), [(one, *row) for one, row in zip(ids, rows, strict=True)])
         return ids
-    return list(connection.scalars(insert(store.items).returning(store.items.c.id, sort_by_parameter_order=True), rows))
+    named = [dict(zip(_ITEM, row, strict=True)) for row in rows]
+    return list(connection.scalars(insert(store.items).returning(store.items.c.id, sort_by_parameter_order=True), named))
 
 
 def _mark_relabelled(connection: Connection, relabelled: Sequence[tuple[Taken, int]]) -> None:
@@ -139,22 +193,18 @@ def _mark_relabelled(connection: Connection, relabelled: Sequence[tuple[Taken, i
         connection.execute(update(table).where(table.c.id == item_id).values(revision=table.c.revision + 1, **values))
 
 
-def _add_marks(connection: Connection, pairs: Sequence[tuple[Taken, int]], class_ids: Mapping[str, int], now: float) -> int:
-    """Insert the labels of pictures, some thousand at a time, and return how many there were."""
-    count, rows = 0, []
+def _add_marks(connection: Connection, pairs: Sequence[tuple[Taken, int]], class_ids: Mapping[str, int], now: float) -> None:
+    """Insert the labels of pictures, some thousand at a time."""
+    written: Callable[[Any], Any] = json.dumps if connection.dialect.name == "sqlite" else lambda geometry: geometry
+    rows: list[tuple[Any, ...]] = []
     for one, item_id in pairs:
-        rows += [_mark(item_id, class_ids[label], "class", None, now) for label in one.found.labels]
-        rows += [_mark(item_id, class_ids[label], kind, geometry, now) for label, kind, geometry in one.marks]
+        rows += [(item_id, class_ids[label], "class", None, "import", now) for label in one.found.labels]
+        rows += [(item_id, class_ids[label], kind, written(geometry), "import", now) for label, kind, geometry in one.marks]
         if len(rows) >= _CHUNK:
-            connection.execute(insert(store.marks), rows)
-            count, rows = count + len(rows), []
+            _insert(connection, store.marks, _MARK, rows)
+            rows = []
     if rows:
-        connection.execute(insert(store.marks), rows)
-    return count + len(rows)
-
-
-def _mark(item_id: int, class_id: int, kind: str, geometry: Mapping[str, Any] | None, now: float) -> dict[str, Any]:
-    return {"item_id": item_id, "class_id": class_id, "kind": kind, "geometry": geometry, "by": "import", "created": now}
+        _insert(connection, store.marks, _MARK, rows)
 
 
 def _known(connection: Connection, project_id: str) -> dict[str, _Known]:
@@ -180,7 +230,7 @@ def _known(connection: Connection, project_id: str) -> dict[str, _Known]:
 
 
 def _without_duplicates(
-    connection: Connection, project_id: str, taken: Sequence[Taken], result: Entered, *, several: bool
+    connection: Connection, project_id: str, taken: Sequence[Taken], skipped: list[Skipped], *, several: bool
 ) -> tuple[list[Taken], list[tuple[Taken, int]]]:
     """Part new pictures from those the project has; a known picture without labels takes those it now comes with.
 
@@ -198,7 +248,6 @@ def _without_duplicates(
             place[one.sha256] = len(fresh)
             fresh.append(one)
             continue
-        result.duplicates += 1
         reason = f"the same picture as {had.name}"
         bare = not had.labels and not (several and had.drawn)  # nobody has said what it shows, not even that it is none of these
         whole = bool(found.labels) and bare
@@ -227,7 +276,7 @@ def _without_duplicates(
             reason += f", which now also has {_named(more)}"
         elif found.labels and had.labels and set(found.labels) != set(had.labels):
             reason += f", but that one is {_quoted(had.labels)} and this one {_quoted(found.labels)}: {_quoted(had.labels)} was kept"
-        result.skipped.append(Skipped(found.name, reason))
+        skipped.append(Skipped(found.name, reason))
     return fresh, relabelled
 
 

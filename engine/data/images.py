@@ -28,11 +28,13 @@ __all__ = [
     "THUMBNAIL_SIZES",
     "UNREADABLE",
     "Checked",
+    "as_shown",
     "check",
     "check_and_open",
     "check_and_shade",
     "fit_of",
     "for_model",
+    "from_header",
     "is_plain_jpeg",
     "looked_at",
     "open_rgb",
@@ -76,12 +78,15 @@ UNREADABLE = (
 )
 """What Pillow's decoders raise on damaged files, by their sources and by fuzzing."""
 
+_TURNED_BY_EXIF = frozenset(["JPEG", "MPO", "GIF", "BMP", "WEBP"])
+"""Formats whose header has it all: a PNG's EXIF may stand behind its pixels, and Pillow turns a TIFF while it decodes it."""
+
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
 @dataclass(frozen=True)
 class Checked:
-    """A picture that was decoded once: its suffix by content, its size in pixels as a viewer shows it, and how it is turned (EXIF, 1 to 8)."""
+    """A picture that was measured: its suffix by content, its size in pixels as a viewer shows it, and how it is turned (EXIF, 1 to 8)."""
 
     suffix: str
     width: int
@@ -120,6 +125,22 @@ def _damaged(name: str, error: BaseException) -> StudioError:
     return StudioError(f"{name} is damaged or cut short ({str(error)[:80] or type(error).__name__})", "Replace it by a whole copy, or remove it.")
 
 
+def from_header(source: Path | BinaryIO, name: str) -> tuple[str, Checked] | None:
+    """Return Pillow's name of a picture's format and how it is shown, without decoding; None where only decoding tells.
+
+    Raises:
+        StudioError: if it is no picture, or too large.
+    """
+    with _opened(source, name) as picture:
+        form = picture.format or "PNG"
+        if form not in _TURNED_BY_EXIF:
+            return None
+        try:
+            return form, as_shown(FORMATS[form], picture.width, picture.height, picture.getexif().get(0x0112, 1))
+        except UNREADABLE as error:
+            raise _damaged(name, error) from error
+
+
 def check(source: Path | BinaryIO, name: str | None = None) -> Checked:
     """Decode a picture as cheaply as finding damage allows (a JPEG at an eighth of its size), and measure it.
 
@@ -135,10 +156,11 @@ def check(source: Path | BinaryIO, name: str | None = None) -> Checked:
             turn = picture.getexif().get(0x0112, 1)
         except UNREADABLE as error:
             raise _damaged(called, error) from error
-    return _as_shown(suffix, width, height, turn)
+    return as_shown(suffix, width, height, turn)
 
 
-def _as_shown(suffix: str, width: int, height: int, turn: object) -> Checked:
+def as_shown(suffix: str, width: int, height: int, turn: object) -> Checked:
+    """Return a picture as a viewer shows it, from its size before it is turned and what EXIF says of the turn."""
     known = turn if isinstance(turn, int) and 1 < turn < 9 else 1
     return Checked(suffix, height, width, known) if known > 4 else Checked(suffix, width, height, known)
 
@@ -181,7 +203,7 @@ def _checked_and_opened(
             turn = picture.getexif().get(0x0112, 1)
             if turn != 1:
                 ImageOps.exif_transpose(picture, in_place=True)
-            return _as_shown(suffix, width, height, turn), converted(picture)
+            return as_shown(suffix, width, height, turn), converted(picture)
         except UNREADABLE as error:
             raise _damaged(called, error) from error
 

@@ -1,29 +1,38 @@
-"""Bringing pictures into a project: looked at first, then read by threads, then entered in one transaction.
+"""Bringing pictures into a project, in two stages: they enter it by their headers, then each is looked at.
 
-A killed import leaves nothing in the database, and what it left on disk is used by the next try. What a source is, is told by `formats`;
-reading is for `reading`, entering for `entering`.
+They are read by threads and entered in one transaction: an import that is killed before leaves nothing in the database, and what it left on
+disk is used by the next try. From then on they are in the project, to be seen and labelled, while they are decoded one by one. An import
+that is killed there leaves the rest to whoever needs it. What a source is, is told by `formats`; reading is for `reading`, entering for
+`entering`, the second stage for `looking`.
 """
 
 from __future__ import annotations
 
+import gc
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 from engine import locks, workspace
-from engine.data import entering, formats, projects, sampling, sources, store
-from engine.data.entering import Mapping_
+from engine.data import entering, formats, looking, projects, sampling, sources, splits, store
+from engine.data.entering import Entered, Mapping_
 from engine.data.fitting import Fit, fit, kinds_of
 from engine.data.formats import DataSet, Found, Skipped
+from engine.data.formats.base import Tally
+from engine.data.looking import TakenOut
 from engine.data.marks import TAGGING
-from engine.data.reading import Reader, Taken, read_all
+from engine.data.reading import Reader, Taken, none_readable, read_all, stopped
 from engine.data.sampling import Sample
 from engine.errors import StudioError
 
-__all__ = ["Findings", "ImportReport", "Sample", "Skipped", "import_path", "inspect"]
+__all__ = ["Findings", "ImportReport", "Sample", "Skipped", "Stage", "import_path", "inspect"]
+
+Stage = Literal["earlier", "enter", "look"]
+"""What an import does: finish what an earlier one left, bring pictures in, look through them."""
 
 EXAMPLES = 6
 
@@ -174,6 +183,7 @@ def import_path(
     mapping: Mapping_ | None = None,
     task: str | None = None,
     report: Callable[[int, int], None] = lambda _done, _total: None,
+    stage: Callable[[Stage], None] = lambda _stage: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> ImportReport:
     """Add the pictures of a folder, archive or label file to a project, with their labels.
@@ -184,35 +194,117 @@ def import_path(
         in_place: leave the pictures where they are; by default so for a folder, never for an archive.
         mapping: class in the data set -> class in the project; two to one are merged, None leaves a class out.
         task: of the project, where a person asked for it: then one picture keeps one class, or several, whatever the labels look like.
-        report: hears (done, total) pictures several times a second.
+        report: hears (done, total) pictures of a stage several times a second.
+        stage: hears 'enter' before pictures are read, and 'look' when they are in the project and are now looked at; before
+            both 'earlier' where a stopped import left something to look at.
         should_stop: asked between pictures.
 
     Raises:
         StudioError: if it holds no picture, is not safe to read, does not fit the project, the disk is full, or it was stopped.
-            Nothing is added then.
+            Nothing is added then, unless it was stopped in the second stage: then all pictures are in, but for those found damaged.
     """
-    begun, mapping = time.monotonic(), mapping or {}
-    projects.get(project_id)
-    with sources.opened(Path(path).expanduser().absolute()) as (source, only), _alone(project_id), _full_disk_said(project_id):
+    begun = time.monotonic()
+    before = projects.get(project_id).task
+    with _alone(project_id), _full_disk_said(project_id):
+        left = _left_by_earlier(project_id, report, stage, should_stop)
+        stage("enter")
+        with _without_cycle_search():
+            into = _entered(project_id, Path(path).expanduser().absolute(), in_place, mapping or {}, task, report, should_stop)
+        looking.forget(project_id)
+        stage("look")
+        gone = _looked_through(project_id, report, should_stop)
+        assigned = splits.assign(project_id)
+    if gone:
+        into = _without_damaged(into, gone)
+    counts = entering.count(into.entered, gone, assigned)
+    if gone:
+        entering.drop_classes(project_id, into.entered.made - set(counts.classes))
+    if not into.taken:
+        projects.set_task_if_empty(project_id, before)
+        raise none_readable(len(into.pictures), into.skipped[0].reason)
+    return ImportReport(
+        **vars(counts),
+        duplicates=len(into.entered.skipped),
+        skipped=left + into.data.skipped + into.dropped + into.skipped + into.entered.skipped,
+        problems=([into.fitted.words] if into.fitted.words else []) + into.data.problems + Tally.of(one.odd for one in into.taken).sentences(),
+        kind=into.data.kind,
+        format=formats.titles().get(into.data.kind, into.data.kind),
+        task=into.fitted.task,
+        seconds=time.monotonic() - begun,
+    )
+
+
+@dataclass(frozen=True)
+class _In:
+    """What the first stage of an import did: `dropped` are pictures of classes that were left out, `skipped` those that cannot be read."""
+
+    data: DataSet
+    fitted: Fit
+    pictures: list[Found]
+    dropped: list[Skipped]
+    taken: list[Taken]
+    skipped: list[Skipped]
+    entered: Entered
+
+
+def _entered(
+    project_id: str,
+    path: Path,
+    in_place: bool | None,
+    mapping: Mapping_,
+    task: str | None,
+    report: Callable[[int, int], None],
+    should_stop: Callable[[], bool],
+) -> _In:
+    """Read pictures and enter them into the project."""
+    with sources.opened(path) as (source, only):
         data = _read_source(source, only, _settled(project_id, task))
         is_folder = isinstance(source, sources.Folder)
         if in_place and not is_folder:
             raise StudioError("pictures in an archive cannot be used in place", "Import them by copy, or unpack it and choose its folder.")
         fitted = _fitted(project_id, data, mapping)
-        pictures, left = _renamed(data, fitted, mapping)
+        pictures, dropped = _renamed(data, fitted, mapping)
         with Reader(project_id, source, data, copy=not (is_folder if in_place is None else in_place)) as reader:
             taken, skipped = read_all(reader, pictures, report, should_stop)
             taken = [_with_renamed_marks(one, mapping) for one in taken]
             reader.flush()
             entered = entering.enter(project_id, taken, data, fitted, mapping)
             reader.keep()
-    return ImportReport(
-        **{**vars(entered), "skipped": data.skipped + left + skipped + entered.skipped},
-        problems=([fitted.words] if fitted.words else []) + data.problems + reader.tally.sentences(),
-        kind=data.kind,
-        format=formats.titles().get(data.kind, data.kind),
-        task=fitted.task,
-        seconds=time.monotonic() - begun,
+    return _In(data, fitted, pictures, dropped, taken, skipped, entered)
+
+
+def _left_by_earlier(project_id: str, report: Callable[[int, int], None], stage: Callable[[Stage], None], should_stop: Callable[[], bool]) -> list[Skipped]:
+    """Finish what an earlier import was stopped in, and return the pictures that were taken out."""
+    if looking.left(project_id):
+        stage("earlier")
+        if looking.finish(project_id, report, should_stop) is None:
+            raise stopped()
+    found = looking.taken_out(project_id)
+    return [Skipped(one.name, one.problem) for one in found]
+
+
+def _looked_through(project_id: str, report: Callable[[int, int], None], should_stop: Callable[[], bool]) -> dict[str, TakenOut]:
+    """Look at the pictures that are in now, and return those that were taken out by their sha256."""
+    if looking.finish(project_id, report, should_stop) is None:
+        raise StudioError(
+            "the pictures are in the project, but looking through them was stopped", "Nothing is lost: the rest is looked through when it is needed."
+        )
+    found = {one.sha256: one for one in looking.taken_out(project_id)}
+    looking.forget(project_id)
+    return found
+
+
+def _without_damaged(into: _In, gone: Mapping[str, TakenOut]) -> _In:
+    """Return what an import did as if the damaged pictures had never entered: left out, in the source's order, and no picture's double."""
+    out = {one.found.name: gone[one.sha256] for one in into.taken if one.sha256 in gone}
+    reasons = {one.name: one for one in into.skipped}
+    for name, found in out.items():
+        reasons[name] = Skipped(name, name + found.problem.removeprefix(found.name))
+    return replace(
+        into,
+        taken=[one for one in into.taken if one.sha256 not in gone],
+        skipped=[reasons[one.name] for one in into.pictures if one.name in reasons],
+        entered=replace(into.entered, skipped=[one for one in into.entered.skipped if one.name not in out]),
     )
 
 
@@ -244,8 +336,10 @@ def _retagged(found: Found, mapping: Mapping_) -> Found:
 
 
 def _with_renamed_marks(one: Taken, mapping: Mapping_) -> Taken:
-    marks = [(label, kind, geometry) for old, kind, geometry in one.marks if (label := entering.renamed(old, mapping)) is not None]
-    return replace(one, marks=marks)
+    names = {label: entering.renamed(label, mapping) for label, _, _ in one.marks}
+    if all(new == old for old, new in names.items()):
+        return one
+    return replace(one, marks=[(new, kind, geometry) for old, kind, geometry in one.marks if (new := names[old]) is not None])
 
 
 @contextmanager
@@ -256,6 +350,18 @@ def _alone(project_id: str) -> Iterator[None]:
         raise StudioError("another import into this project is under way", "Wait for it to end.")
     with lock:
         yield
+
+
+@contextmanager
+def _without_cycle_search() -> Iterator[None]:
+    """Spare Python the search for circles of objects: an import makes hundreds of thousands that it keeps, and searching them took a fifth of it."""
+    searched = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if searched:
+            gc.enable()
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from functools import lru_cache
 
 from engine.errors import StudioError
 
@@ -12,6 +13,7 @@ LONGEST = 100
 _TURNS_TEXT = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
 
 
+@lru_cache(maxsize=4096)  # an import says few names often
 def clean_name(name: str, what: str) -> str:
     """Return the name as it is kept: composed, without marks that turn the text around, spaces joined.
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, exists, func, insert, or_, select, update
 from sqlalchemy import delete as sql_delete
 
 from engine import locks, workspace
@@ -19,7 +19,7 @@ from engine.data.marks import TASK_KINDS, one_each
 from engine.data.names import clean_name
 from engine.errors import StudioError
 
-__all__ = ["Project", "Summary", "create", "delete", "find", "get", "list_projects", "purge", "rename", "restore", "set_start", "summary"]
+__all__ = ["Project", "Summary", "create", "delete", "find", "get", "list_projects", "purge", "rename", "restore", "set_start", "set_task_if_empty", "summary"]
 
 COVER = 4
 
@@ -148,6 +148,14 @@ def rename(project_id: str, name: str) -> None:
 def set_start(project_id: str, start: str) -> None:
     """Remember the starting point that was chosen for a project."""
     _change(project_id, start=start)
+
+
+def set_task_if_empty(project_id: str, task: str) -> None:
+    """Give a project that holds no picture a task: back to what it was before pictures that were taken out again."""
+    table = store.projects
+    bare = ~exists().where(store.items.c.project_id == table.c.id)
+    with store.session() as connection:
+        connection.execute(update(table).where(table.c.id == project_id, bare).values(task=task))
 
 
 def delete(project_id: str) -> None:

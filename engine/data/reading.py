@@ -1,8 +1,10 @@
-"""Reading the pictures of a source: hashed, decoded once to be sure they are whole, copied where asked, their labels fitted to them.
+"""Reading the pictures of a source: hashed, measured by their headers, copied where asked, their labels fitted to them.
 
-Copies are named by their content. They are written beside and moved into place, then flushed to the disk together, before the database
-hears of them: a power cut takes away at most what nobody knows yet. What a killed import left is used by the next one, after its
-content was compared.
+A picture whose header does not settle its size, or whose end does not say that it is whole, is decoded here and now; all others later, once
+they are in the project (`looking`).
+
+Copies are named by their content. They are flushed to the disk together, before the database hears of them: a power cut takes away at most
+what nobody knows yet. What a killed import left, torn perhaps, is used or mended by the next one, after its content was compared.
 """
 
 from __future__ import annotations
@@ -15,21 +17,15 @@ import os
 import shutil
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-
 from engine import workspace
-from engine.data import archives, images, placing, sources
+from engine.data import archives, headers, images, placing, sources
 from engine.data.check import duplicates
 from engine.data.formats import DataSet, Found, Skipped
 from engine.data.formats.base import Tally
@@ -37,19 +33,21 @@ from engine.data.formats.masks import drawn_in
 from engine.data.images import Checked
 from engine.errors import StudioError
 
-__all__ = ["Reader", "Taken", "read_all"]
+__all__ = ["Reader", "Taken", "none_readable", "read_all", "stopped"]
 
 _WHOLE_BYTES = 8 << 20
 """Pictures up to this size are in memory while they are read, one a thread; larger ones go through a file."""
 
 _BLOCK = 1 << 20
+_END_BYTES = 8192
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 _CHUNK = 32
 """Pictures that a thread takes at a time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A picture that was read: as it will stand in the database."""
+    """A picture that was read: as it will stand in the database. `odd` counts what was wrong with its labels, None where nothing was."""
 
     found: Found
     sha256: str
@@ -58,14 +56,7 @@ class Taken:
     height: int
     marks: Sequence[placing.Placed] = ()
     fingerprint: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """A picture that was read but for its fingerprint, which is computed of many at once from its small grey form."""
-
-    taken: Callable[[str], Taken]
-    grey_SS: NDArray[np.uint8]
+    odd: Tally | None = None
 
 
 class Reader:
@@ -77,9 +68,8 @@ class Reader:
         self._home = len(workspace.home().as_posix()) + 1
         self._new: list[str] = []
         self._made: set[str] = set()
-        self._lock = threading.Lock()
+        self._begun: dict[str, object] = {}
         self._number = itertools.count()
-        self.tally = Tally()
 
     def __enter__(self) -> Reader:
         self._incoming = tempfile.mkdtemp(prefix=".incoming-", dir=self._folder)
@@ -109,39 +99,33 @@ class Reader:
 
     def take(self, chunk: Sequence[Found]) -> list[Taken | Skipped]:
         """Read some pictures."""
-        tally = Tally()
-        results = [self._take(found, tally) for found in chunk]
-        with self._lock:
-            self.tally.update(tally)
-        small = [result.grey_SS for result in results if isinstance(result, _Read)]
-        fingerprints = iter(duplicates.fingerprints_of(np.stack(small)) if small else ())
-        return [result.taken(next(fingerprints)) if isinstance(result, _Read) else result for result in results]
+        return [self._take(found) for found in chunk]
 
-    def _take(self, found: Found, tally: Tally) -> _Read | Skipped:
+    def _take(self, found: Found) -> Taken | Skipped:
         try:
-            with self._source.open(found.name) as stream:  # an archive that is damaged here ends the import: it may be hostile
-                content = stream.read(_WHOLE_BYTES + 1)
-                large = self._large(content, stream) if len(content) > _WHOLE_BYTES else None
-            if large is not None:
-                return self._large_taken(found, *large, tally)
-            return self._small_taken(found, content, tally)
+            content = self._source.content(found.name, _WHOLE_BYTES)  # an archive that is damaged here ends the import: it may be hostile
+            return self._small_taken(found, content) if content is not None else self._large_taken(found)
         except OSError as error:
             full = workspace.disk_error(error, Path(found.name))
             if isinstance(full, StudioError):
                 raise full from error
             return Skipped(found.name, f"cannot be read ({error.strerror})")
 
-    def _small_taken(self, found: Found, content: bytes, tally: Tally) -> _Read | Skipped:
-        try:
-            checked, shade = images.check_and_shade(io.BytesIO(content), duplicates.OPEN_PX, found.name)
-        except StudioError as error:
-            return Skipped(found.name, error.problem)
+    def _small_taken(self, found: Found, content: bytes) -> Taken | Skipped:
+        checked, fingerprint = headers.plain(content), None
+        if checked is None:
+            try:
+                checked, fingerprint = _measured(io.BytesIO(content), found.name, content, content, len(content))
+            except StudioError as error:
+                return Skipped(found.name, error.problem)
         sha256 = hashlib.sha256(content).hexdigest()
-        path = self._put(content, sha256, checked.suffix) if self._copy else str(self._source.path / found.name)
-        return self._taken(found, sha256, path, checked, tally, shade)
+        path = self._put(content, sha256, checked.suffix) if self._copy else self._source.files[found.name]
+        return self._taken(found, sha256, path, checked, fingerprint)
 
-    def _taken(self, found: Found, sha256: str, path: str, checked: Checked, tally: Tally, shade: Image.Image) -> _Read:
-        marks = found.marks
+    def _taken(self, found: Found, sha256: str, path: str, checked: Checked, fingerprint: str | None) -> Taken:
+        if not found.marks and found.masks is None:
+            return Taken(found, sha256, path, checked.width, checked.height, (), fingerprint)
+        tally, marks = Tally(), found.marks
         if found.masks is not None and self._data.palette is not None:
             try:
                 marks = tuple(drawn_in(self._data.palette, self._source.open, found.masks))
@@ -149,20 +133,24 @@ class Reader:
                 tally.add("a mask cannot be used: its picture comes without labels", f"{found.name}: {error.problem}")
                 found = Found(found.name, found.label, found.split, found.group)
         placed = placing.place(marks, found.size, checked, found.name, tally)
-        return _Read(partial(Taken, found, sha256, path, checked.width, checked.height, placed), duplicates.grey(shade))
+        return Taken(found, sha256, path, checked.width, checked.height, placed, fingerprint, tally if tally.total else None)
 
-    def _large(self, begun: bytes, stream: BinaryIO) -> tuple[str, Path | None]:
-        """Read a picture block by block, through a file beside the others where it is copied; return its sha256 and that file."""
+    def _large_taken(self, found: Found) -> Taken | Skipped:
+        """Read a picture block by block, through a file beside the others where it is copied."""
         beside = Path(self._incoming, f"large-{next(self._number)}") if self._copy else None
-        return _pour(begun, stream, beside), beside
-
-    def _large_taken(self, found: Found, sha256: str, beside: Path | None, tally: Tally) -> _Read | Skipped:
-        try:
-            checked, shade = images.check_and_shade(beside or self._source.path / found.name, duplicates.OPEN_PX, found.name)
-        except StudioError as error:
-            return Skipped(found.name, error.problem)
-        path = self._moved(str(beside), sha256, checked.suffix) if beside is not None else str(self._source.path / found.name)
-        return self._taken(found, sha256, path, checked, tally, shade)
+        with self._source.open(found.name) as stream:
+            begun = stream.read(_WHOLE_BYTES)
+            sha256 = _pour(begun, stream, beside)
+        file = beside or self._source.path / found.name
+        end, size = _end_of(file)
+        checked, fingerprint = headers.plain(begun, end), None
+        if checked is None:
+            try:
+                checked, fingerprint = _measured(file, found.name, begun, end, size)
+            except StudioError as error:
+                return Skipped(found.name, error.problem)
+        path = self._moved(str(beside), sha256, checked.suffix) if beside is not None else str(file)
+        return self._taken(found, sha256, path, checked, fingerprint)
 
     def _place(self, sha256: str, suffix: str) -> str:
         folder = f"{self._folder.as_posix()}/{sha256[:2]}"
@@ -173,13 +161,19 @@ class Reader:
 
     def _put(self, content: bytes, sha256: str, suffix: str) -> str:
         """Write a copy, unless the very same bytes are there; return its path in the workspace."""
-        path = self._place(sha256, suffix)
-        if not _holds(path, sha256, len(content)):
-            beside = f"{self._incoming}/{next(self._number)}"
-            descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
-            with open(descriptor, "wb", buffering=0) as file:  # noqa: PTH123 (an open descriptor)
-                _write(file, content)
-            self._arrived(beside, path)
+        path, mine = self._place(sha256, suffix), object()
+        if self._begun.setdefault(sha256, mine) is not mine:  # the same picture twice: another thread has it in hand
+            return path[self._home :]
+        try:
+            file = os.open(path, _CREATE, 0o666)
+        except FileExistsError:
+            if not _holds(path, sha256, len(content)):
+                beside = f"{self._incoming}/{next(self._number)}"
+                _write(os.open(beside, _CREATE, 0o666), content)
+                self._arrived(beside, path)
+        else:
+            self._new.append(path)
+            _write(file, content)
         return path[self._home :]
 
     def _moved(self, beside: str, sha256: str, suffix: str) -> str:
@@ -195,10 +189,37 @@ class Reader:
             self._new.append(path)
 
 
-def _write(file: io.RawIOBase, content: bytes) -> None:
-    left = memoryview(content)
-    while left:
-        left = left[file.write(left) or 0 :]
+def _measured(source: Path | BinaryIO, name: str, head: bytes, end: bytes, size: int) -> tuple[Checked, str | None]:
+    """Measure what is no ordinary JPEG or PNG: by its header, or else by decoding it, which gives its fingerprint, too.
+
+    Raises:
+        StudioError: if it is no whole picture.
+    """
+    known = images.from_header(source, name)
+    if known is not None and headers.ends_whole(known[0], head, end, size):
+        return known[1], None
+    if not isinstance(source, Path):
+        source.seek(0)
+    checked, shade = images.check_and_shade(source, duplicates.OPEN_PX, name)
+    return checked, duplicates.fingerprint_of(duplicates.grey(shade))
+
+
+def _end_of(file: Path) -> tuple[bytes, int]:
+    """Return the last bytes of a file, and its size."""
+    with file.open("rb") as stream:
+        size = stream.seek(0, os.SEEK_END)
+        stream.seek(-min(size, _END_BYTES), os.SEEK_END)
+        return stream.read(), size
+
+
+def _write(file: int, content: bytes) -> None:
+    """Write all of a file and close it."""
+    try:
+        done = os.write(file, content)
+        while done < len(content):
+            done += os.write(file, memoryview(content)[done:])
+    finally:
+        os.close(file)
 
 
 def _holds(path: str, sha256: str, size: int) -> bool:
@@ -269,7 +290,7 @@ def read_all(
         try:
             for results in pool.map(reader.take, chunks):
                 if should_stop():
-                    raise StudioError("the import was stopped; nothing was added", "Start it again when you like.")
+                    raise stopped()
                 done += len(results)
                 if time.monotonic() - told > 0.1:
                     told = time.monotonic()
@@ -283,5 +304,15 @@ def read_all(
             pool.shutdown(wait=True, cancel_futures=True)
     report(total, total)
     if not taken:
-        raise StudioError(f"none of the {total} pictures could be read, the first because {skipped[0].reason}", "Save them as JPEG or PNG.")
+        raise none_readable(total, skipped[0].reason)
     return taken, skipped
+
+
+def stopped() -> StudioError:
+    """Say that an import was stopped before anything was added."""
+    return StudioError("the import was stopped; nothing was added", "Start it again when you like.")
+
+
+def none_readable(total: int, reason: str) -> StudioError:
+    """Say that no picture of a source can be used, and why not the first."""
+    return StudioError(f"none of the {total} pictures could be read, the first because {reason}", "Save them as JPEG or PNG.")

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy import Connection, bindparam, select, update
 
-from engine.data import store
+from engine.data import looking, store
+from engine.data.check import duplicates
 from engine.data.grouping import Way, grouper
 from engine.data.marks import TASK_KINDS, one_each
 from engine.data.stratify import NAMES, Unit, divide
@@ -93,7 +94,7 @@ def _settings(connection: Connection, project_id: str) -> Settings:
 
 
 def assign(project_id: str) -> dict[str, int]:
-    """Give each labelled picture without a split its place. Return how many got which."""
+    """Give each labelled picture that was looked at and has no split its place. Return how many got which."""
     with store.session() as connection:
         return assign_within(connection, project_id)
 
@@ -101,7 +102,7 @@ def assign(project_id: str) -> dict[str, int]:
 def assign_within(connection: Connection, project_id: str) -> dict[str, int]:
     """Do what `assign` does, as a part of a larger transaction."""
     settings = _settings(connection, project_id)
-    pictures = _labelled(connection, project_id, settings)
+    pictures = _seen(_labelled(connection, project_id, settings))
     if all(one.split for one in pictures):
         return {}
     chosen = _decided(pictures, settings)
@@ -116,12 +117,13 @@ def apply(project_id: str, settings: Settings) -> dict[str, int]:
         StudioError: if the shares leave nothing to train on, or the pattern cannot be used.
     """
     _checked(settings)
+    looking.finish(project_id)
     items, projects = store.items, store.projects
     with store.session() as connection:
         kept = connection.scalar(select(projects.c.settings).where(projects.c.id == project_id)) or {}
         connection.execute(update(projects).where(projects.c.id == project_id).values(settings={**kept, "split": settings.model_dump()}))
         connection.execute(update(items).where(items.c.project_id == project_id, items.c.split_given.is_(False)).values(split=None))
-        pictures = _labelled(connection, project_id, settings)
+        pictures = _seen(_labelled(connection, project_id, settings))
         chosen = _decided(pictures, settings)
         _write(connection, {one.id: chosen[one.id] for one in pictures if not one.split})
     return dict(Counter(chosen.values()))
@@ -134,8 +136,9 @@ def preview(project_id: str, settings: Settings) -> Preview:
         StudioError: if the shares leave nothing to train on, or the pattern cannot be used.
     """
     _checked(settings)
+    looking.finish(project_id)
     with store.session() as connection:
-        before = _labelled(connection, project_id, settings)
+        before = [one for one in _labelled(connection, project_id, settings) if one.split_given or one.fingerprint]
         names = dict(connection.execute(select(store.classes.c.id, store.classes.c.name).where(store.classes.c.project_id == project_id)).all())  # type: ignore[arg-type]
     free = [_Picture(one.id, one.sha256, one.split if one.split_given else None, one.split_given, one.classes, one.group, one.fingerprint) for one in before]
     chosen = _decided(free, settings)
@@ -210,6 +213,11 @@ def _labelled(connection: Connection, project_id: str, settings: Settings) -> li
     ]
 
 
+def _seen(pictures: list[_Picture]) -> list[_Picture]:
+    """Leave out the pictures that have no place and were not looked at: a near copy of one may have a place already."""
+    return [one for one in pictures if one.split or one.fingerprint]
+
+
 def _decided(pictures: list[_Picture], settings: Settings) -> dict[int, str]:
     """Return the place of every picture; those that have one keep it."""
     given = {one.split for one in pictures if one.split_given}
@@ -265,8 +273,6 @@ def _alike(fingerprints: dict[int, str]) -> list[list[int]]:
     Drawings of few strokes hang together in long chains (37 of 600 handwritten digits); placed as one they would take most of a test.
     Of so large a group only those with the very same fingerprint count.
     """
-    from engine.data.check import duplicates  # scipy takes 0.3 s to import, and most pages have no use for it
-
     if not fingerprints:
         return []
     most = max(_LARGEST_ALIKE, len(fingerprints) // 20)

@@ -121,6 +121,17 @@ class Tar:
         """Return a file's size in bytes."""
         return self.files[name][1]
 
+    def content(self, name: str, most: int) -> bytes | None:
+        """Return an entry's whole content; None where that is more than `most` bytes.
+
+        Raises:
+            StudioError: if it is damaged, or its size is not as claimed.
+        """
+        if self.size(name) > most:
+            return None
+        with self.open(name) as stream:
+            return stream.read()
+
     @contextmanager
     def open(self, name: str) -> Iterator[BinaryIO]:
         """Give an entry's content as a stream; several may be read at once."""

@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy import Connection, insert, select, update
 
 from engine import workspace
-from engine.data import projects, splits, store
+from engine.data import looking, projects, splits, store
 from engine.data.marks import TAGGING, TASK_KINDS
 from engine.data.names import clean_name
 from engine.errors import StudioError
@@ -44,12 +44,15 @@ class Version:
 
 
 def freeze(project_id: str) -> dict[str, Any]:
-    """Freeze the project's data set as it is now and return the manifest; pictures still without a split get one first.
+    """Freeze the project's data set as it is now and return the manifest.
+
+    Pictures that nobody has looked at yet are looked at first, and those without a split get one.
 
     Raises:
         StudioError: if there are fewer than two classes, or a class is too small to train and to judge on.
     """
     project = projects.get(project_id)
+    looking.finish(project_id)
     with store.session() as connection:
         splits.assign_within(connection, project_id)
         manifest = _composed(connection, project, check=True)

@@ -44,12 +44,13 @@ def newest_import(project_id: str) -> Run | None:
 
 
 def import_progress(job: Run) -> bool:
-    """Show how far an import is; return whether it is still at work."""
+    """Show how far an import is; return whether its pictures are still on their way into the project."""
     now = outcome(job)
-    if not now.active:
+    if not now.active or now.phase == "look":
         return False
     with st.container(border=True):
-        st.markdown(":material/downloading: **Reading your pictures.** You may leave this page; it goes on.")
+        title = now.words if now.phase else "Reading your pictures"
+        st.markdown(f":material/downloading: **{title}.** You may leave this page; it goes on.")
         st.progress(now.share or 0.0, text=_how_far(job, now.share))
         if st.button("Stop", key="stop-import", icon=":material/stop_circle:", help="Nothing is added then."):
             runs.stop(job)
@@ -61,7 +62,8 @@ def _how_far(job: Run, share: float | None) -> str:
     if share is None:
         return "Looking at what is there"
     found, _ = events.read_from(job.events_path)
-    steps = [event for event in found if isinstance(event, events.Progress)]
+    begun = max((place for place, event in enumerate(found) if isinstance(event, events.Phase)), default=0)
+    steps = [event for event in found[begun:] if isinstance(event, events.Progress)]
     words = f"{round(100 * share)} %"
     if len(steps) > 1 and steps[-1].done > steps[0].done:
         pace = (steps[-1].t - steps[0].t) / (steps[-1].done - steps[0].done)
@@ -72,6 +74,8 @@ def _how_far(job: Run, share: float | None) -> str:
 def import_report(job: Run, *, expanded: bool) -> None:
     """Show what an import did and what it left out, or why it failed."""
     now = outcome(job)
+    if now.problem and now.phase == "look" and runs.state(job) in ("stopped", "interrupted"):  # the pictures are in
+        return None
     if now.problem:
         return show_error(StudioError(now.problem, now.remedy))
     report = now.result

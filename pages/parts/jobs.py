@@ -22,7 +22,7 @@ _LOOKED_AT = 60
 
 @dataclass(frozen=True)
 class Outcome:
-    """Where a job stands. `result` is set once it finished; `problem` and `remedy` if it failed."""
+    """Where a job stands. `result` is set once it finished; `problem` and `remedy` if it failed; `phase` is the newest, `done` of `total` how far it is."""
 
     active: bool
     result: dict[str, Any] | None = None
@@ -30,6 +30,9 @@ class Outcome:
     remedy: str = ""
     words: str = ""
     share: float | None = None
+    phase: str = ""
+    done: int = 0
+    total: int = 0
 
 
 def find_job(kind: str, request: Mapping[str, Any]) -> Run | None:
@@ -99,13 +102,16 @@ def outcome(job: Run) -> Outcome:
     state = runs.state(job)
     found, _ = events.read_from(job.events_path)
     history = events.fold(events.History(), found)
+    phase = history.phase.name if history.phase else ""
     if state == "finished":
         path = job.path("result.json")
-        return Outcome(False, workspace.read_json(path) if path.exists() else {})
+        return Outcome(False, workspace.read_json(path) if path.exists() else {}, phase=phase)
     if state in ("waiting", "running", "new"):
         progress = history.progress
         words = history.phase.title if history.phase else "Waiting for the device" if history.queued and not history.started else "Getting ready"
-        return Outcome(True, words=words, share=progress.done / max(1, progress.total) if progress else None)
+        done, total = (progress.done, progress.total) if progress else (0, 0)
+        return Outcome(True, words=words, share=done / max(1, total) if progress else None, phase=phase, done=done, total=total)
     if history.ended and history.ended.problem:
-        return Outcome(False, problem=history.ended.problem, remedy=history.ended.remedy)
-    return Outcome(False, problem="it was stopped" if state == "stopped" else "its process ended without a word", remedy="Try again.")
+        return Outcome(False, problem=history.ended.problem, remedy=history.ended.remedy, phase=phase)
+    problem = "it was stopped" if state == "stopped" else "its process ended without a word"
+    return Outcome(False, problem=problem, remedy="Try again.", phase=phase)

@@ -12,6 +12,7 @@ from engine.data.marks import TAGGING
 from engine.data.projects import Project
 from engine.errors import StudioError
 from pages.parts import state as ui
+from pages.parts.looking_through import unseen
 from pages.parts.text import plain
 from pages.parts.wording import amount
 
@@ -29,6 +30,9 @@ def splitting_part(project: Project) -> None:
 
 
 def _settings(project: Project) -> None:
+    if unseen(project.id) in ("at work", "left"):
+        st.caption("Pictures that look nearly the same go to one place, so they are divided once all have been looked through.")
+        return
     now = splits.settings_of(project.id)
     wanted = _form(project, now)
     try:

@@ -12,6 +12,7 @@ from engine.data.changes import Change, Difference
 from engine.data.projects import Project
 from engine.data.versions import Version
 from pages.parts import state as ui
+from pages.parts.looking_through import wait_until_seen
 from pages.parts.picture_wall import Tile, picture_wall
 from pages.parts.pictures import image_url, picture
 from pages.parts.text import plain, short_name
@@ -65,6 +66,7 @@ def _save(project: Project, known: list[Version], now: dict[str, Any]) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.text_input("Name", key=f"version-name-{project.id}", placeholder="Optional, such as: before the new photographs", max_chars=100, width=320)
         if st.button("Save as a version", key="save-version", icon=":material/bookmark_add:"):
+            wait_until_seen(project.id)
             kept = versions.freeze(project.id)
             versions.name_version(project.id, kept["id"], name)
             st.rerun()

@@ -150,5 +150,5 @@ def test_known_faults_have_their_own_words(home: Path, error: Exception, problem
 
 
 def test_every_kind_of_job_has_one_row() -> None:
-    assert set(worker.JOBS) == {"train", "estimate", "import", "export", "data-export", "download", "xray", "check", "suggest", "propose"}
+    assert set(worker.JOBS) == {"train", "estimate", "import", "look", "export", "data-export", "download", "xray", "check", "suggest", "propose"}
     assert {kind for kind, job in worker.JOBS.items() if job.on_device} == {"train", "estimate"}

@@ -22,6 +22,14 @@ def draw(path: Path, colour: tuple[int, int, int], seed: int) -> Path:
     return path
 
 
+def damaged_inside(jpeg: bytes) -> bytes:
+    """Spoil a JPEG where only decoding finds it: header, size and end are right, a table cannot be."""
+    content = bytearray(jpeg)
+    table = content.index(b"\xff\xc4")
+    content[table + 5 : table + 21] = b"\xff" * 16
+    return bytes(content)
+
+
 def class_folders(root: Path, *names: str, each: int = 8) -> Path:
     """Draw a folder a class."""
     for place, name in enumerate(names):

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from engine import runs
-from engine.data import importing, items, projects
+from engine import locks, runs, workspace
+from engine.data import importing, items, looking, projects
 from engine.data.marks import TAGGING
-from pages.parts.imports import grouped, newest_import
-from tests.pages.drawn import class_folders, draw, flat, things, things_in
+from pages.parts.imports import grouped, newest_import, start_import
+from pages.parts.jobs import newest_job_of, outcome
+from tests.pages.drawn import class_folders, damaged_inside, draw, flat, things, things_in
 from tests.pages.opened import button, fine, keys, open_page, words
 
 
@@ -61,6 +62,52 @@ def test_an_import_runs_as_a_job_and_its_report_is_shown(project: projects.Proje
     assert report == "Last import: 18 added, 2 left out"
     assert "the same picture twice" in words(app)
     assert items.list_items(project.id)[0].path.is_relative_to(folder), "used in place"
+
+
+def _imported(project: projects.Project, folder: Path) -> runs.Run:
+    job = start_import(project.id, str(folder), True)
+    deadline = time.monotonic() + 60
+    while runs.state(job) in ("new", "waiting", "running") and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return job
+
+
+def test_where_all_pictures_turn_out_damaged_that_is_said(project: projects.Project, tmp_path: Path) -> None:
+    whole = draw(tmp_path / "one.jpg", (200, 40, 40), 0).read_bytes()
+    (tmp_path / "in" / "red").mkdir(parents=True)
+    (tmp_path / "in" / "red" / "0.jpg").write_bytes(damaged_inside(whole))
+    _imported(project, tmp_path / "in")
+    app = open_page("data.py", project=project.id)
+    assert [one.value.partition(",")[0] for one in app.error] == ["**None of the 1 pictures could be read"]
+
+
+def test_an_import_stopped_while_looking_is_no_error_and_can_be_gone_on_with(project: projects.Project, tmp_path: Path) -> None:
+    lock = locks.hold(workspace.project_folder(project.id) / "look.lock")
+    assert lock is not None
+    job = start_import(project.id, str(class_folders(tmp_path / "fruit", "red", "green", each=6)), True)
+    with lock:  # as if another process were looking
+        deadline = time.monotonic() + 60
+        while not items.count_items(project.id) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        while outcome(job).phase != "look" and time.monotonic() < deadline:
+            time.sleep(0.05)
+        app = open_page("data.py", project=project.id)
+        assert _metrics(app) == {"Pictures": "12", "Classes": "2", "Training": "–", "Validation": "–", "Test": "–"}
+        assert any("All pictures are here" in box.label for box in app.expander)
+        button(app, "stop-looking").click().run()
+        while runs.state(job) == "running" and time.monotonic() < deadline:
+            time.sleep(0.05)
+    app = open_page("data.py", project=project.id)
+    assert not app.error
+    assert "12 pictures still to be looked through" in words(app)
+    button(app, "look-through").click().run()
+    while looking.left(project.id) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    while newest_job_of("look", project.id) and outcome(newest_job_of("look", project.id)).active and time.monotonic() < deadline:  # type: ignore[arg-type]
+        time.sleep(0.05)
+    app = open_page("data.py", project=project.id)
+    assert "look-through" not in keys(app)
+    assert sum(int(_metrics(app)[name]) for name in ("Training", "Validation", "Test")) == 12
 
 
 @pytest.mark.parametrize(

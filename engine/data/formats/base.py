@@ -9,8 +9,9 @@ import re
 import unicodedata
 from array import array
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -161,6 +162,20 @@ class Tally:
         self._counts[reason] += count
         self._first.setdefault(reason, where)
 
+    @property
+    def total(self) -> int:
+        """How many there were, all reasons together."""
+        return self._counts.total()
+
+    @staticmethod
+    def of(several: Iterable[Tally | None]) -> Tally:
+        """Return several tallies as one; None counts nothing."""
+        found = Tally()
+        for one in several:
+            if one is not None:
+                found.update(one)
+        return found
+
     def update(self, other: Tally) -> None:
         """Add another tally to this one."""
         for reason, count in other._counts.items():
@@ -179,10 +194,15 @@ def label_name(raw: Any, otherwise: str = "unnamed") -> str:
     >>> label_name("  red\\tcar "), label_name(None, "class 3"), label_name(7)
     ('red car', 'class 3', '7')
     """
-    text = str(raw) if isinstance(raw, str | int | float) and not isinstance(raw, bool) else ""
+    return _name_of(str(raw) if isinstance(raw, str | int | float) and not isinstance(raw, bool) else "") or otherwise
+
+
+@lru_cache(maxsize=4096)
+def _name_of(text: str) -> str:
+    """Do the work of `label_name`, once a name: a data set says few of them often."""
     plain = "".join(" " if mark in "\t\n\r" else mark for mark in text[:1000] if unicodedata.category(mark) not in ("Cc", "Cs", "Cf") or mark in "\t\n\r\u200d")
     kept = " ".join(unicodedata.normalize("NFC", plain).split())
-    return unicodedata.normalize("NFC", kept[:_LONGEST]).strip() or otherwise
+    return unicodedata.normalize("NFC", kept[:_LONGEST]).strip()
 
 
 def box(label: str, corners: Sequence[Any], *, relative: bool = False, crowd: bool = False) -> Drawn:

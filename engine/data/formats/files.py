@@ -155,10 +155,12 @@ class Finder:
             beside: the label file's own name.
             split: the split it speaks of, which decides between two of one name.
         """
+        folder = beside.rpartition("/")[0]
+        if (plain := f"{folder}/{written}" if folder else written) in self._exact:  # as it mostly is: nothing about it need be understood
+            return plain
         wanted = _path_of(written)
         if not wanted:
             return None
-        folder = beside.rpartition("/")[0]
         for candidate in (f"{folder}/{wanted}" if folder else wanted, wanted):
             if candidate in self._exact:
                 return candidate

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -86,10 +87,13 @@ def _key(name: str) -> tuple[str, bool]:
     """Return a name without what makes it a mask, and whether it looks like one."""
     folder, _, file = name.rpartition("/")
     stem, suffix = file[: file.rfind(".")], file[file.rfind(".") :].casefold()
-    parts = folder.split("/") if folder else []
-    by_folder = any(_FOLDER.search(part) for part in parts)
     bare = _ENDING.sub("", stem)
-    return bare.casefold(), suffix in _LOSSLESS and (by_folder or bare != stem)
+    return bare.casefold(), suffix in _LOSSLESS and (bare != stem or _in_mask_folder(folder))
+
+
+@lru_cache(maxsize=256)
+def _in_mask_folder(folder: str) -> bool:
+    return any(_FOLDER.search(part) for part in folder.split("/"))
 
 
 def _pairs(files: Files) -> tuple[dict[str, tuple[str, str]], list[str]]:
@@ -98,13 +102,17 @@ def _pairs(files: Files) -> tuple[dict[str, tuple[str, str]], list[str]]:
     objects: dict[str, str] = {}
     photos: list[str] = []
     for name in files.pictures:
-        key, looks = _key(name)
-        if "segmentationobject" in name.casefold():
-            objects[key] = name
-        elif looks:
+        folded = name.casefold()
+        if "segmentationobject" in folded:
+            objects[_key(name)[0]] = name
+            continue
+        key, looks = _key(name) if folded.endswith(_LOSSLESS) else ("", False)
+        if looks:
             masks.setdefault(key, []).append(name)
         else:
             photos.append(name)
+    if not masks:  # as in most data sets
+        return {}, photos
     pairs: dict[str, tuple[str, str]] = {}
     rest = []
     for photo in photos:

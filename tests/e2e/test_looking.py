@@ -1,0 +1,57 @@
+"""The second stage of an import in a real browser: the pictures are there while they are looked through."""
+
+from __future__ import annotations
+
+import re
+
+from playwright.sync_api import Page, expect
+
+from engine import locks
+from tests.e2e.steps import Studio, at_rest, go, key_button, ready, screenshots
+from tests.pages.drawn import class_folders, damaged_inside
+
+
+def test_pictures_are_there_while_they_are_looked_through(page: Page, studio: Studio) -> None:
+    folder = class_folders(studio.home.parent / "fruit", "red", "green", "blue", each=12)
+    (folder / "red" / "inside.jpg").write_bytes(damaged_inside((folder / "red" / "0.jpg").read_bytes()))
+    studio.engine("projects", "create", "Slow")
+    page.goto("/")
+    ready(page)
+    page.locator("[class*='st-key-card-']").filter(has_text="Slow").get_by_role("button", name="Open").click()
+    page.wait_for_url(re.compile("project="))
+    ready(page)
+    go(page, "data")
+    found = re.search(r"project=([0-9a-f]+)", page.url)
+    assert found
+    lock = locks.hold(studio.home / "projects" / found[1] / "look.lock")  # as if another process were looking, for as long as this test likes
+    assert lock is not None
+    with lock:
+        page.locator("input.folder").set_input_files(str(folder))
+        expect(page.get_by_role("button", name="Import 37 pictures")).to_be_visible()
+        key_button(page, "import").click()
+        expect(page.get_by_text("All pictures are here")).to_be_visible(timeout=60_000)
+        expect(page.locator(".wall .tile").first).to_be_visible()
+        expect(page.get_by_test_id("stMetric").filter(has_text="Training")).to_contain_text("–")
+        screenshots(page, "data-looking")
+        page.reload()
+        page.get_by_text("All pictures are here").click()
+        expect(page.get_by_text("Go on meanwhile")).to_be_visible()
+        screenshots(page, "data-looking-open")
+        key_button(page, "stop-looking").click()
+        expect(page.get_by_text("37 pictures still to be looked through")).to_be_visible()
+        ready(page)
+        screenshots(page, "data-unseen")
+        key_button(page, "look-through").click()
+        expect(page.get_by_text("All pictures are here")).to_be_visible()
+        page.locator(".wall .tile").first.click()
+        expect(page.get_by_role("dialog").get_by_role("img").first).to_be_visible()
+        page.keyboard.press("Escape")
+        at_rest(page.locator(".wall"))
+        before = page.locator(".wall").bounding_box()
+    expect(page.get_by_text("1 damaged picture taken out of the project")).to_be_visible()
+    ready(page)
+    at_rest(page.locator(".wall"))
+    assert page.locator(".wall").bounding_box() == before  # nothing a person looks at has moved
+    screenshots(page, "data-taken-out")
+    expect(page.get_by_test_id("stMetric").filter(has_text="Pictures")).to_contain_text("36")
+    expect(page.get_by_test_id("stMetric").filter(has_text="Training")).not_to_contain_text("–")
