@@ -33,8 +33,6 @@ def _key(page: Page, key: str):
 def test_a_yolo_export_is_seen_renamed_imported_and_taken_out_again(page: Page, tmp_path: Path) -> None:
     page.goto("/")
     ready(page)
-    expect(page.locator("[class*='st-key-card-']")).to_have_count(3, timeout=60_000)
-    ready(page)
     page.get_by_role("button", name="New project").click()
     field = page.get_by_role("dialog").get_by_label("Name")
     field.fill("Blood")

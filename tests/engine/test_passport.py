@@ -28,7 +28,7 @@ from engine.data.projects import Project
 from engine.errors import StudioError
 from engine.training import embed
 from engine.work import Work
-from tests.pages.drawn import things, things_in
+from tests.pages.drawn import sorted_pictures, things, things_in
 
 
 @dataclass
@@ -73,7 +73,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planted]:
         extra = home / "extra"
         source = next(item for item in known if item.id not in flipped and item.split == "train")
         bring_copy(source, extra / str(source.label) / "copy.jpg")
-        wall = next(picture for _, label, picture in samples.sample("surfaces").pictures() if label == "brick")
+        wall = next(picture for _, label, picture in sorted_pictures("surfaces") if label == "brick")
         (extra / "4").mkdir(exist_ok=True)
         wall.save(extra / "4" / "wall.jpg")
         bringing.import_path(project.id, extra, in_place=True)
@@ -151,7 +151,7 @@ def test_an_empty_project_is_told_so(home: Path) -> None:
 def blood(home: Path) -> tuple[Project, list[int]]:
     """A detection project: each picture has six digits side by side, the last of some with a wrong class."""
     digits: dict[str, list[Image.Image]] = {}
-    for _, label, picture in samples.sample("digits").pictures():
+    for _, label, picture in sorted_pictures("digits"):
         digits.setdefault(label, []).append(picture.convert("RGB"))
     folder = home / "rows"
     folder.mkdir()

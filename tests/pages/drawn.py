@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 from PIL import Image, ImageDraw
+
+from engine.data import samples
+from engine.data.sample_pictures import ClassFolders
 
 COLOURS = {"red": (200, 40, 40), "green": (60, 180, 60), "blue": (40, 60, 200)}
 
@@ -71,3 +75,10 @@ def things(root: Path, count: int, first: int = 0) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         picture.save(path)
     return root
+
+
+def sorted_pictures(sample: str) -> Iterator[tuple[str, str, Image.Image]]:
+    """Yield (split, class, picture) of a sample whose pictures are sorted into classes."""
+    pictures = samples.sample(sample).pictures
+    assert isinstance(pictures, ClassFolders)
+    return pictures.pictures()

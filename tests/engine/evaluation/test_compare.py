@@ -40,7 +40,7 @@ def test_two_runs(finished: Make) -> None:
     )
     low, high = found.pairs[0].interval
     assert low < 7 / 150 < high
-    assert found.differing == {"epochs": [3, 8], "seed": [0, 1]}
+    assert found.differing == {"epochs": [3, 12], "seed": [0, 1]}
     assert found.notes == []
     json.dumps(dataclasses.asdict(found), allow_nan=False)
 

@@ -14,20 +14,21 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
 from engine import workspace
-from engine.data import importing, items, marks, projects, samples, store
+from engine.data import importing, items, marks, projects, store
 from engine.data.check import boxes, copies, facts, looks, pictures
 from engine.data.check.classes import classes_wrong
 from engine.data.check.facts import Facts, Picture
 from engine.data.check.findings import Case, Finding, mark_key, subject_of
 from engine.data.marks import Mark
 from engine.data.projects import Project
+from tests.pages.drawn import sorted_pictures
 
 
 @pytest.fixture
 def textures(home: Path, tmp_path: Path) -> tuple[Project, Path]:
     """Thirty real photographs of three surfaces, used in place, so that a test can damage them."""
     folder = tmp_path / "textures"
-    for number, (_, label, picture) in enumerate(samples.sample("surfaces").pictures()):
+    for number, (_, label, picture) in enumerate(sorted_pictures("surfaces")):
         if number >= 30:
             break
         (folder / label).mkdir(parents=True, exist_ok=True)
@@ -91,7 +92,7 @@ def test_blank_dark_and_blurred_pictures(textures: tuple[Project, Path]) -> None
 def test_a_picture_far_more_blurred_than_the_others_is_found(home: Path, tmp_path: Path) -> None:
     folder = tmp_path / "digits"
     folder.mkdir()
-    for number, (_, _, picture) in zip(range(60), samples.sample("digits").pictures(), strict=False):
+    for number, (_, _, picture) in zip(range(60), sorted_pictures("digits"), strict=False):
         shown = picture.convert("RGB").filter(ImageFilter.GaussianBlur(4)) if number in (7, 33) else picture
         shown.save(folder / f"{number:02}.png")
     known = brought(projects.create("Digits"), folder)

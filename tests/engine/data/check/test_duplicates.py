@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance, ImageFilter
 
-from engine.data import samples
 from engine.data.check import duplicates
 from engine.data.check.duplicates import FLAT, alike, fingerprint, fingerprint_of, fingerprints_of, grey, groups_of, near_groups, near_pairs
 from engine.errors import StudioError
+from tests.pages.drawn import sorted_pictures
 
 
 def bits(one: str, other: str) -> int:
@@ -26,7 +26,7 @@ def bits(one: str, other: str) -> int:
 
 @pytest.fixture(scope="module")
 def photos() -> list[Image.Image]:
-    return [picture.convert("RGB") for key in ("surfaces", "scales") for _, _, picture in samples.sample(key).pictures()][::7]
+    return [picture.convert("RGB") for key in ("surfaces", "scales") for _, _, picture in sorted_pictures(key)][::7]
 
 
 def _jpeg(picture: Image.Image) -> Image.Image:
