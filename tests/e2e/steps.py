@@ -230,14 +230,18 @@ def go(page: Page, place: str) -> None:
     ready(page)
 
 
-def quick_run(page: Page) -> str:
-    """Train with the quickest goal and return the run's id once it has finished."""
+def quick_run(page: Page, epochs: int = 0) -> str:
+    """Train with the quickest goal, where asked for so many passes, and return the run's id once it has finished."""
     go(page, "train")
     if key_button(page, "new-run").count():
         key_button(page, "new-run").click()
         ready(page)
     key_button(page, "goal-quick").click()
     ready(page)
+    if epochs:
+        page.get_by_role("spinbutton", name=re.compile("^Epochs")).fill(str(epochs))
+        page.keyboard.press("Tab")
+        ready(page)
     key_button(page, "start").click()
     page.wait_for_url(re.compile("run=run-"))
     expect(page.get_by_text("Finished", exact=True).first).to_be_visible(timeout=240_000)

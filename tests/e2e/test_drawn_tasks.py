@@ -85,7 +85,7 @@ def test_from_an_export_to_a_file_that_answers(page: Page, studio: Studio, tmp_p
     ready(page)
     screenshots(page, f"{task}-start")
 
-    quick_run(page)
+    quick_run(page, epochs=10)
     screenshots(page, f"{task}-train")
     expect(page.get_by_text("on pictures it does not learn from").first).to_be_visible()
 
@@ -129,7 +129,7 @@ def test_my_onnx_file_and_then_my_run(page: Page, studio: Studio, tmp_path: Path
     page.get_by_role("combobox", name=re.compile("Architecture on top")).scroll_into_view_if_needed()
     expect(page.get_by_role("button", name="Chosen", exact=True)).to_be_visible()  # it knows its own file behind the architecture's name
     screenshots(page, f"{task}-onnx")
-    first = quick_run(page)
+    first = quick_run(page, epochs=6)
 
     page.goto(f"/start?project={project}&door=run")
     ready(page)
@@ -137,7 +137,7 @@ def test_my_onnx_file_and_then_my_run(page: Page, studio: Studio, tmp_path: Path
     expect(page.get_by_text("Going on from")).to_be_visible()
     ready(page)
     screenshots(page, f"{task}-my-run")
-    second = quick_run(page)
+    second = quick_run(page, epochs=6)
     assert second != first
     go(page, "results")
     expect(page.get_by_role("heading", name=headline)).to_be_visible()

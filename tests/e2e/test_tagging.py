@@ -9,7 +9,7 @@ from playwright.sync_api import Locator, Page, expect
 from engine.data import importing, items, projects
 from engine.data.items import Item
 from engine.data.marks import TAGGING
-from tests.e2e.steps import Studio, ready, screenshots, workspace_of
+from tests.e2e.steps import Studio, at_rest, ready, screenshots, workspace_of
 from tests.pages.drawn import THINGS, things, things_in
 
 
@@ -141,7 +141,9 @@ def test_tags_are_counted_shown_and_corrected_on_the_data_page(page: Page, studi
     page.locator(".wall").scroll_into_view_if_needed()
     screenshots(page, "data-tags")
     page.set_viewport_size({"width": 1280, "height": 800})
-    page.get_by_role("combobox", name="Class", exact=False).first.click()
+    classes = page.get_by_role("combobox", name="Class", exact=False).first
+    at_rest(classes)  # the window has just grown
+    classes.click()
     page.get_by_role("option", name="None of these").click()
     ready(page)
     expect(wall).to_have_count(3)
