@@ -179,6 +179,8 @@ def ensure() -> None:
         for one in reversed(SAMPLES):  # the newest project stands first
             if one.ready:
                 make(one.key)
+            else:
+                cover(one.key)  # so that no page waits for it
     marker.parent.mkdir(exist_ok=True)
     marker.touch()
 
