@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from engine import workspace
 from engine.errors import StudioError
 
-__all__ = ["KIND", "convert"]
+__all__ = ["BODY", "BOXES", "KIND", "convert"]
 
 KIND = "yolov3_tiny"
 """What its settings call it, as `engine.models.dense.yolo` knows it."""
 
-_BODY = (16, 32, 64, 128, 256, 512, 1024)
-_BOXES = 5
+BODY = (16, 32, 64, 128, 256, 512, 1024)
+"""Channels of YOLOv3-tiny's convolutions before its head."""
+BOXES = 5
 """Numbers a box has: where, how large, how likely it is a thing at all. Those of the classes follow."""
 _KINDS = 3
 """Anchor boxes at each place of a map."""
@@ -35,15 +36,15 @@ is 81 x 85 px comes out as 34 x 62. The weights are older: docs.openvino.ai, yol
 
 def _layers() -> list[tuple[str, int, int, int]]:
     """Return name, channels in and out, and kernel size of the layers in the order of the file; those named 'out' have no norm."""
-    body = [(f"body.layers.{place}", inside, outside, 3) for place, (inside, outside) in enumerate(zip((3, *_BODY), _BODY, strict=False))]
+    body = [(f"body.layers.{place}", inside, outside, 3) for place, (inside, outside) in enumerate(zip((3, *BODY), BODY, strict=False))]
     coarse = [("head.mixes.0", 1024, 256, 1), ("head.tops.0", 256, 512, 3), ("out.0", 512, 0, 1)]
     return [*body, *coarse, ("head.squeezes.0", 256, 128, 1), ("head.tops.1", 384, 256, 3), ("out.1", 256, 0, 1)]
 
 
 def _split(kernels: NDArray[Any], classes: int) -> tuple[NDArray[Any], NDArray[Any]]:
     """Part the outputs about boxes from those about classes."""
-    apart = kernels.reshape(_KINDS, _BOXES + classes, *kernels.shape[1:])
-    return apart[:, :_BOXES].reshape(-1, *kernels.shape[1:]), apart[:, _BOXES:].reshape(-1, *kernels.shape[1:])
+    apart = kernels.reshape(_KINDS, BOXES + classes, *kernels.shape[1:])
+    return apart[:, :BOXES].reshape(-1, *kernels.shape[1:]), apart[:, BOXES:].reshape(-1, *kernels.shape[1:])
 
 
 def _tensors(floats: NDArray[np.float32], classes: int) -> dict[str, NDArray[Any]]:
@@ -64,7 +65,7 @@ def _tensors(floats: NDArray[np.float32], classes: int) -> dict[str, NDArray[Any
                 found[f"{name}.1.{key}"] = take(outside)
             found[f"{name}.0.weight"] = take(outside, inside, kernel, kernel)
             continue
-        level, outputs = name.removeprefix("out."), _KINDS * (_BOXES + classes)
+        level, outputs = name.removeprefix("out."), _KINDS * (BOXES + classes)
         for key, shape in (("bias", ()), ("weight", (inside, kernel, kernel))):
             found[f"head.boxes.{level}.{key}"], found[f"head.classes.{level}.{key}"] = _split(take(outputs, *shape), classes)
     if at != len(floats):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoConfig, AutoModelForObjectDetection, PreTrainedConfig, PreTrainedModel
 
-from engine.models.darknet import KIND
+from engine.models.darknet import BODY, BOXES, KIND
 from engine.models.dense import boxes
 from engine.models.dense.backbones import freeze_norms
 from engine.models.dense.one_stage import OneStage, Outputs, Targets
@@ -29,7 +29,6 @@ _ANCHORS = {8: ((10, 13), (16, 30), (33, 23)), 16: ((30, 61), (62, 45), (59, 119
 """Width and height in pixels of pictures of 416: what the paper found on COCO."""
 _ANCHORS_PX = 416
 
-_BOXES = 5
 _IGNORED = 0.7
 """A box that overlaps a thing more than this is no mistake, though another answers for the thing."""
 _LIKELY = 0.01
@@ -74,7 +73,7 @@ class YOLOv3(OneStage):
                 self.squeezes.append(_layer(width, width // 2, 1, normed))
             self.tops.append(_layer(width if mixed else joined, 2 * width, 3, normed))
             kinds = len(self.anchors[finest - level])
-            self.boxes.append(nn.Conv2d(2 * width, kinds * _BOXES, 1))
+            self.boxes.append(nn.Conv2d(2 * width, kinds * BOXES, 1))
             self.classes.append(nn.Conv2d(2 * width, kinds * classes, 1))
             width, above = width // 2, width // 2
         self._start()
@@ -82,7 +81,7 @@ class YOLOv3(OneStage):
     def _start(self) -> None:
         """Start where hardly anything is a thing."""
         for layer in self.boxes:
-            bias = layer.bias.detach().view(-1, _BOXES)  # type: ignore[union-attr, operator]
+            bias = layer.bias.detach().view(-1, BOXES)  # type: ignore[union-attr, operator]
             bias.zero_()[:, 4] = math.log(_LIKELY / (1 - _LIKELY))
 
     def forward(self, maps: Sequence[Tensor]) -> Outputs:
@@ -169,11 +168,9 @@ class _Published(YOLOv3):
 class _Body(nn.Module):
     """Seven convolutions with a halving between; pictures -> the maps at 1/16 and 1/32."""
 
-    widths = (16, 32, 64, 128, 256, 512, 1024)
-
     def __init__(self) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(_layer(inside, outside, 3, nn.BatchNorm2d) for inside, outside in zip((3, *self.widths), self.widths, strict=False))
+        self.layers = nn.ModuleList(_layer(inside, outside, 3, nn.BatchNorm2d) for inside, outside in zip((3, *BODY), BODY, strict=False))
 
     def forward(self, images_BCHW: Tensor) -> tuple[Tensor, Tensor]:
         x, finer = images_BCHW, images_BCHW
