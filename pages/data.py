@@ -85,7 +85,8 @@ def _clear_upload(job: Run) -> None:
 
 
 def _contents(project: Project, summary: Summary, job: Run | None) -> None:
-    waiting = unseen(project.id) in ("at work", "left")
+    state = unseen(project.id)
+    waiting = state in ("at work", "left")
     with st.grid("auto", min_column_width=150, gap="small"):
         st.metric("Pictures", f"{summary.items:,}", border=True)
         st.metric("Classes", f"{len(summary.classes):,}", border=True)
@@ -95,7 +96,7 @@ def _contents(project: Project, summary: Summary, job: Run | None) -> None:
     _warnings(project, summary)
     banner(project.id)
     _next(project, summary)
-    if not looking_part(project.id) and job is not None:
+    if not looking_part(project.id, state) and job is not None:
         import_report(job, expanded=st.session_state.pop("_import-just-ended", "") == job.id)
     if chosen_source(project):
         findings(project)

@@ -46,14 +46,19 @@ def unseen(project_id: str) -> Unseen:
     return "gone" if done is not None and done.get("left") == left else "left"
 
 
-def looking_part(project_id: str) -> bool:
-    """Show how far the looking is in one line, or that it waits, and say whether it is going on. One full rerun when it is over."""
+def looking_part(project_id: str, state: Unseen) -> bool:
+    """Show how far the looking is in one line, or that it waits, and say whether it is going on. One full rerun when it is over.
+
+    `state` is what `unseen` said: of 100,000 pictures that takes a while, so a page asks once.
+    """
     job = _at_work(project_id)
     if job is not None:
         _follow(job)
         return True
-    state, left = unseen(project_id), looking.left(project_id)
+    if state == "at work":  # it ended a moment ago
+        st.rerun()
     if state:
+        left = looking.left(project_id)
         with st.container(border=True, horizontal=True, vertical_alignment="center", key="unseen"):
             words = {
                 "left": f"{amount(left, 'picture')} still to be looked through for damage and near copies.",
