@@ -6,7 +6,6 @@ import time
 
 import streamlit as st
 
-from engine import workspace
 from engine.data import projects, samples
 from engine.data.marks import TASK_KINDS
 from engine.data.projects import Project, Summary
@@ -212,7 +211,7 @@ def _absent(known: list[Project]) -> list[samples.Sample]:
 
 def _being_made() -> bool:
     """Tell whether the samples of a fresh workspace are still on their way (app.py has them made). Nobody waits for ever."""
-    if (workspace.home() / "projects" / ".samples").exists():
+    if samples.made():
         return False
     return time.time() - st.session_state.setdefault("_waiting-since", time.time()) < LONGEST_WAIT_SECONDS
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import streamlit as st
 
 from engine.data import projects
+from pages import beginning
 from pages.parts import state
 from pages.parts.places import PLACES
 
@@ -55,6 +56,7 @@ def main() -> None:
         with st.sidebar:
             _switcher()
         page.run()  # type: ignore[attr-defined]
+        beginning.after_first_page()
 
 
 main()

@@ -15,12 +15,12 @@ from PIL import Image, ImageOps
 from sqlalchemy import select
 
 from engine import locks, workspace
-from engine.data import importing, projects, store
+from engine.data import projects, store
 from engine.data.projects import Project
 from engine.data.sample_pictures import ClassFolders, Notes, Pictures, Things, digits, patches
 from engine.errors import StudioError
 
-__all__ = ["SAMPLES", "Sample", "cover", "ensure", "make", "sample"]
+__all__ = ["SAMPLES", "Sample", "cover", "ensure", "made", "make", "sample"]
 
 COVER_PX = 160
 
@@ -141,6 +141,8 @@ def make(key: str) -> Project:
     Raises:
         StudioError: if there is no such sample, or a package it needs is missing.
     """
+    from engine.data import importing  # not above: the first page knows the samples, and waits for what they import
+
     wanted = sample(key)
     lock = locks.hold(workspace.locks_folder() / f"sample-{key}")
     assert lock is not None, "a blocking hold returns only with the lock"
@@ -170,8 +172,7 @@ def _free_title(title: str) -> str:
 
 def ensure() -> None:
     """In a fresh workspace, make the sample projects that are to be ready; in one that ever held a project, do nothing."""
-    marker = workspace.home() / "projects" / ".samples"
-    if marker.exists():
+    if made():
         return
     with store.session() as connection:
         used = connection.execute(select(1).select_from(store.projects).where(store.projects.c.sample == "").limit(1)).first() is not None
@@ -181,8 +182,17 @@ def ensure() -> None:
                 make(one.key)
             else:
                 cover(one.key)  # so that no page waits for it
-    marker.parent.mkdir(exist_ok=True)
-    marker.touch()
+    _marker().parent.mkdir(exist_ok=True)
+    _marker().touch()
+
+
+def made() -> bool:
+    """Tell whether `ensure` has done its work in this workspace."""
+    return _marker().exists()
+
+
+def _marker() -> Path:
+    return workspace.home() / "projects" / ".samples"
 
 
 def cover(key: str) -> Path:

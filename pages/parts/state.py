@@ -104,10 +104,12 @@ def show_error(error: StudioError) -> None:
     st.error(sentence(error.problem, error.remedy), icon=":material/error:")
 
 
+@st.fragment
 def shell_command(text: str) -> None:
-    """Offer the same as a command, folded away."""
-    with st.expander("Do this from a shell", icon=":material/terminal:"):
-        st.code(text, language="bash", wrap_lines=True)
+    """Offer the same as a command, folded away. It is drawn once opened: the script that colours it holds a browser up for most of a second."""
+    with st.expander("Do this from a shell", icon=":material/terminal:", key="shell-command", on_change="rerun") as folded:
+        if folded.open:
+            st.code(text, language="bash", wrap_lines=True)
 
 
 def link(title: str, *, label: str = "", icon: str = "", **options: str) -> None:
