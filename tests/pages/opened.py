@@ -33,6 +33,16 @@ def words(app: AppTest) -> str:
     return "\n".join(str(one.value) for kind in kinds for one in kind).replace("\u00a0", " ")
 
 
+def command(app: AppTest) -> str:
+    """Unfold a page's shell command and return it; folded, it is not even drawn."""
+    assert not [one for one in app.code if one.language == "bash"]
+    app.session_state["shell-command"] = True
+    shown = next(str(one.value) for one in fine(app.run()).code if one.language == "bash")
+    app.session_state["shell-command"] = False
+    app.run()
+    return shown
+
+
 def button(app: AppTest, key: str):
     """Return the button of that key."""
     return next(one for one in app.button if one.key == key)

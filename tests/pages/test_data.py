@@ -14,7 +14,7 @@ from engine.data.marks import TAGGING
 from pages.parts.imports import grouped, newest_import, start_import
 from pages.parts.jobs import newest_job_of, outcome
 from tests.pages.drawn import class_folders, damaged_inside, draw, flat, things, things_in
-from tests.pages.opened import button, fine, keys, open_page, words
+from tests.pages.opened import button, command, fine, keys, open_page, words
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_an_import_runs_as_a_job_and_its_report_is_shown(project: projects.Proje
     (folder / "red" / "broken.jpg").write_bytes(b"\xff\xd8 nothing")
     draw(folder / "green" / "again.jpg", (200, 40, 40), 0)  # the same as red/0.jpg
     app = _look(open_page("data.py", project=project.id), project, folder)
-    assert f"python -m engine import {folder} --project Fruit" in words(app)
+    assert f"python -m engine import {folder} --project Fruit" in command(app)
     button(app, "import").click().run()
     job = newest_import(project.id)
     assert job is not None

@@ -9,7 +9,7 @@ from engine import runs
 from engine.data import projects
 from engine.recipe import Recipe
 from pages.parts.places import PATH, PLACES
-from tests.pages.opened import SHELL, fine, open_page, words
+from tests.pages.opened import SHELL, command, fine, open_page, words
 
 
 def test_every_place_has_its_page_and_its_own_address() -> None:
@@ -22,7 +22,7 @@ def test_every_place_has_its_page_and_its_own_address() -> None:
 def test_a_page_without_a_project_leads_on(home, place) -> None:
     app = open_page(place.file)
     assert app.title or app.header
-    assert "python -m engine" in words(app) or "project" in words(app).lower()
+    assert "project" in words(app).lower() or "python -m engine" in command(app)
 
 
 def test_the_project_in_the_address_is_looked_at_on_every_page(home) -> None:

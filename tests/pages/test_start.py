@@ -11,7 +11,7 @@ from engine.data import projects
 from engine.models import catalogue
 from tests.hub import NAME, Hub
 from tests.hub import hub as hub_fixture
-from tests.pages.opened import button, fine, keys, open_page, words
+from tests.pages.opened import button, command, fine, keys, open_page, words
 from tests.pages.trained import Trained, trained_home, wait_for  # noqa: F401 (fixture)
 from tests.pages.trained import trained as trained_fixture
 
@@ -43,7 +43,7 @@ def test_a_choice_is_kept_at_once(project: projects.Project) -> None:
     button(app, "pick-efficientnet_lite1").click().run()
     assert projects.get(project.id).start == "linear/efficientnet_lite1"
     assert button(app, "pick-efficientnet_lite1").label == "Chosen"
-    assert "--start linear/efficientnet_lite1" in words(app)
+    assert "--start linear/efficientnet_lite1" in command(app)
     button(app, "next").click().run()
     assert fine(app).title[0].value == "Data"
 
@@ -160,9 +160,9 @@ def test_how_much_of_a_run_is_reused_and_frozen_is_set_where_it_is_chosen(traine
     assert projects.get(trained.project_id).start == f"run:{trained.first}"
     slider = {one.label: one for one in app.slider}
     slider["Reused share of an earlier run"].set_value(0.5).run()
-    assert "--set reuse_depth=0.5" in words(app)
+    assert "--set reuse_depth=0.5" in command(app)
     app.switch_page("train.py").run()  # the same two settings, in the whole form
-    assert "--set reuse_depth=0.5" in words(fine(app))
+    assert "--set reuse_depth=0.5" in command(fine(app))
     projects.set_start(trained.project_id, "")
 
 
