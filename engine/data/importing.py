@@ -266,7 +266,7 @@ def _entered(
         pictures, dropped = _renamed(data, fitted, mapping)
         with Reader(project_id, source, data, copy=not (is_folder if in_place is None else in_place)) as reader:
             taken, skipped = read_all(reader, pictures, report, should_stop)
-            taken = [_with_renamed_marks(one, mapping) for one in taken]
+            taken = [_with_renamed_marks(one, mapping) if one.marks else one for one in taken]
             reader.flush()
             entered = entering.enter(project_id, taken, data, fitted, mapping)
             reader.keep()

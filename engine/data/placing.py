@@ -50,8 +50,11 @@ def _geometry(mark: Drawn, stated: tuple[int, int] | None, picture: Checked, nam
     if mark.kind == "mask":
         return _mask(mark, picture, name, tally)
     frame = (1, 1) if mark.relative else stated
+    fits = frame is None or (not mark.relative and frame == (picture.width, picture.height))
+    if fits and mark.kind != "polygon":
+        return {mark.kind: mark.shape}
     rings = [np.asarray(ring, np.float64) for ring in (mark.shape if mark.kind == "polygon" else (mark.shape,))]
-    if frame is not None and (mark.relative or frame != (picture.width, picture.height)):
+    if frame is not None and not fits:
         rings = [_moved(ring, frame, picture, mark.relative, name, tally) for ring in rings]
     if mark.kind == "polygon":
         whole = [ring for ring in rings if len(ring) >= 6 and len(ring) % 2 == 0]

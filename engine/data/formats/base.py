@@ -211,7 +211,7 @@ def box(label: str, corners: Sequence[Any], *, relative: bool = False, crowd: bo
     Raises:
         ValueError, TypeError: if these are not four numbers, or its sides are negative.
     """
-    x1, y1, x2, y2 = (float(value) for value in corners)
+    x1, y1, x2, y2 = map(float, corners)
     if x2 < x1 or y2 < y1:
         raise ValueError("a box has a negative width or height")
     return Drawn(label, "box", array("d", (x1, y1, x2, y2)), relative, crowd)

@@ -122,20 +122,24 @@ def _take_category(reading: _Reading, entry: Any, _files: Files, json_name: str,
 
 
 def _take_annotation(reading: _Reading, entry: Any, _files: Files, json_name: str, _split: str | None, tally: Tally) -> None:
-    where = f"{json_name}: id {str(entry.get('id'))[:40]}"
     try:
         drawn = _drawn(entry)
     except DAMAGE as error:
         words = str(error)
-        tally.add(words if words.startswith(("a box", "a polygon", "run lengths")) else "a label is damaged and was left out", where)
+        known = words.startswith(("a box", "a polygon", "run lengths"))
+        tally.add(words if known else "a label is damaged and was left out", _where(json_name, entry))
         return
     if drawn is None:
-        tally.add("a label has neither a box nor an outline and was left out", where)
+        tally.add("a label has neither a box nor an outline and was left out", _where(json_name, entry))
         return
     hash(entry["category_id"])  # an id that is a list is damage
     reading.marks[entry["image_id"]].append((entry["category_id"], drawn))
     if entry.get("keypoints"):
-        tally.add("keypoints are not kept", where)
+        tally.add("keypoints are not kept", _where(json_name, entry))
+
+
+def _where(json_name: str, entry: dict[str, Any]) -> str:
+    return f"{json_name}: id {str(entry.get('id'))[:40]}"
 
 
 def _drawn(entry: dict[str, Any]) -> Drawn | None:
@@ -151,7 +155,7 @@ def _drawn(entry: dict[str, Any]) -> Drawn | None:
     corners = entry.get("bbox")
     if not corners:
         return None
-    x, y, width, height = (float(value) for value in corners)
+    x, y, width, height = map(float, corners)
     return box("", (x, y, x + width, y + height), crowd=crowd)
 
 

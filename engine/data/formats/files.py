@@ -7,7 +7,6 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from pathlib import PurePosixPath
 from typing import BinaryIO
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -215,4 +214,4 @@ def _path_of(written: str) -> str:
     parts = [part for part in path.split("/") if part not in ("", ".")]
     while parts and parts[0] == "..":
         parts.pop(0)
-    return str(PurePosixPath(*parts)) if parts and ".." not in parts else (parts[-1] if parts and parts[-1] != ".." else "")
+    return "/".join(parts) if parts and ".." not in parts else (parts[-1] if parts and parts[-1] != ".." else "")

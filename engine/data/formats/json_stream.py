@@ -45,8 +45,7 @@ class _Text:
             self.grow()
 
     def value(self) -> Any:
-        """Take one whole JSON value."""
-        self.next()
+        """Take the whole JSON value that `next` came to."""
         while True:
             try:
                 found, end = _DECODER.raw_decode(self.text, self.at)
