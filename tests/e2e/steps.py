@@ -39,6 +39,7 @@ class Studio:
     """A studio process: start, stop, kill and start again over the same workspace."""
 
     home: Path
+    app: Path = ROOT / "app.py"
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
 
@@ -54,7 +55,7 @@ class Studio:
         return {**os.environ, "GRAFT_HOME": str(self.home), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 
     def start(self) -> Studio:
-        command = [sys.executable, "-m", "streamlit", "run", "app.py", f"--server.port={self.port}", "--server.headless=true"]
+        command = [sys.executable, "-m", "streamlit", "run", str(self.app), f"--server.port={self.port}", "--server.headless=true"]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT, env=self.environment(), start_new_session=True)
         deadline = time.monotonic() + 60
