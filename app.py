@@ -9,7 +9,7 @@ from pathlib import Path
 import streamlit as st
 from starlette.middleware import Middleware
 
-from pages import beginning, gate
+from pages import beginning, gate, scripts
 
 SCRIPT = Path(__file__).resolve().parent / "pages" / "shell.py"
 
@@ -22,7 +22,7 @@ async def lifespan(_: st.App) -> AsyncIterator[None]:
     yield
 
 
-app = st.App(SCRIPT, routes=[beginning.ROUTE], middleware=[Middleware(gate.Gate)], lifespan=lifespan)
+app = st.App(SCRIPT, routes=[beginning.ROUTE], middleware=[Middleware(gate.Gate), Middleware(scripts.Scripts)], lifespan=lifespan)
 
 if __name__ == "__main__":
     app.run()
