@@ -54,7 +54,7 @@ def before_first_page() -> None:
 
 
 def _prepare() -> None:
-    """Import with the collector held still, which finds nothing to free meanwhile and takes an eighth of the time, and open the database."""
+    """Import with the collector held still, which finds nothing to free meanwhile and takes an eighth of the time; look once at what will be shown."""
     gc.disable()
     try:
         for name in _NEEDED:
@@ -64,9 +64,12 @@ def _prepare() -> None:
         gc.freeze()
         gc.enable()
     from engine.data import projects
+    from pages.parts.standing import standing
 
     with contextlib.suppress(StudioError):  # the page says so itself
-        projects.list_projects()
+        for project in projects.list_projects():
+            projects.summary(project.id)
+            standing(project.id, project.task)
     routes.prune_uploads()
 
 
