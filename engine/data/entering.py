@@ -62,7 +62,7 @@ class Counts:
     splits: dict[str, int]
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True, unsafe_hash=True)  # as `Taken` is
 class _Known:
     """A picture that the project has, or that came a moment ago (then without an id)."""
 

@@ -84,7 +84,7 @@ _TURNED_BY_EXIF = frozenset(["JPEG", "MPO", "GIF", "BMP", "WEBP"])
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True, unsafe_hash=True)  # frozen, each would take five times as long to make; nobody changes one
 class Checked:
     """A picture that was measured: its suffix by content, its size in pixels as a viewer shows it, and how it is turned (EXIF, 1 to 8)."""
 

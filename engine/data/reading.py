@@ -51,7 +51,7 @@ _QUICK_S = 150e-6
 """A picture that takes less is not worth handing to another thread."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)  # frozen, each would take five times as long to make; nobody changes one
 class Taken:
     """A picture that was read: as it will stand in the database. `odd` counts what was wrong with its labels, None where nothing was."""
 

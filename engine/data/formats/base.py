@@ -55,7 +55,7 @@ class Skipped:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)  # frozen, each would take five times as long to make; nobody changes one
 class Drawn:
     """A label with a shape, not yet checked against its picture; kept small, because data sets have millions.
 
@@ -74,7 +74,7 @@ class Drawn:
     crowd: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)  # as `Drawn` is
 class Found:
     """A picture by its name in the source, with what the data set says about it.
 
