@@ -26,7 +26,7 @@ LATEST_SECONDS = 10.0
 """The samples are made by then, whether or not somebody has looked at a page."""
 _NEEDED = ("engine.data.projects", "engine.data.samples", "pages.parts.state", "pages.parts.pictures", "pages.parts.standing", "pages.parts.run_picker")
 
-_samples_once = threading.Lock()
+_samples_due = threading.Semaphore(0)  # one from the server's start until somebody takes it; none where a page runs without a server
 
 
 class _Later:
@@ -47,6 +47,7 @@ def _router() -> Router:
 
 def before_first_page() -> None:
     """Begin to import what the first page needs, clear old uploads away, and see to it that the samples are made at some time."""
+    _samples_due.release()
     threading.Thread(target=_prepare, name="prepare", daemon=True).start()
     late = threading.Timer(LATEST_SECONDS, after_first_page)
     late.daemon = True
@@ -75,7 +76,7 @@ def _prepare() -> None:
 
 def after_first_page() -> None:
     """Have the sample projects of a fresh workspace made, by a process of their own: no page must share its time. Once a server."""
-    if not _samples_once.acquire(blocking=False):
+    if not _samples_due.acquire(blocking=False):
         return
     from engine.data import samples
 

@@ -17,9 +17,9 @@ from tests.pages.asgi import ask
 
 
 @pytest.fixture(autouse=True)
-def new_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let each test stand for a server that has just started."""
-    monkeypatch.setattr(beginning, "_samples_once", threading.Lock())
+def no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each test stand for a server of its own, which has not yet started."""
+    monkeypatch.setattr(beginning, "_samples_due", threading.Semaphore(0))
 
 
 def _until(holds: object, seconds: float = 60) -> None:
@@ -51,9 +51,16 @@ def test_old_uploads_are_cleared_and_the_database_stands(home: Path) -> None:
 
 def test_samples_are_made_once_a_server_by_a_process_of_its_own(home: Path) -> None:
     projects.create("Mine", "image-classification")  # so that the process finds nothing to do
+    beginning.before_first_page()
     beginning.after_first_page()
     _until(samples.made)
     (home / "projects" / ".samples").unlink()
     beginning.after_first_page()
-    time.sleep(0.3)
+    time.sleep(3)  # the process took less than that
+    assert not samples.made()
+
+
+def test_a_page_without_a_server_makes_no_samples(home: Path) -> None:
+    beginning.after_first_page()
+    time.sleep(3)
     assert not samples.made()
