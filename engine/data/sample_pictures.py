@@ -16,9 +16,9 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image, ImageChops, ImageFilter
 
-from engine.data import shapes
+from engine.data import drawing, shapes
 from engine.data.packaged import inside
-from engine.data.scenes import CLASSES, scenes
+from engine.data.scenes import CLASSES, Scene, scenes
 
 __all__ = ["ClassFolders", "Notes", "Pictures", "Things", "digits", "patches"]
 
@@ -30,6 +30,7 @@ PATCH_PX = 160
 _BANDS = {"train": (0.0, 0.6), "val": (0.6, 0.8), "test": (0.8, 1.0)}
 _PATCHES = {"train": 48, "val": 14, "test": 14}
 _SCENES = {"train": 140, "val": 40, "test": 40}
+_FACE_PX = 192  # small before labels are drawn, so that their lines can be seen
 NOTE_PX = 160
 PAPER = (250, 248, 242)
 
@@ -161,8 +162,18 @@ class Things:
     boxes: bool
 
     def faces(self) -> Iterator[Image.Image]:
-        """Yield the pictures."""
-        return (scene.picture for split, count in _SCENES.items() for scene in scenes(split, count))
+        """Yield the pictures with their labels drawn: the two samples of these scenes differ in nothing else."""
+        return (self._shown(scene) for split, count in _SCENES.items() for scene in scenes(split, count))
+
+    def _shown(self, scene: Scene) -> Image.Image:
+        drawn = [drawing.Drawn("box" if self.boxes else "mask", self._geometry(mask_HW), colour=drawing.colour_of(label)) for label, mask_HW in scene.things]
+        return drawing.drawn_over(scene.picture, drawn, _FACE_PX)
+
+    def _geometry(self, mask_HW: np.ndarray) -> dict[str, Any]:
+        if not self.boxes:
+            return shapes.mask_from(mask_HW)
+        left, top, wide, high = self._label(mask_HW)["bbox"]
+        return {"box": [left, top, left + wide, top + high]}
 
     def write(self, folder: Path) -> None:
         """Write one COCO file a split."""

@@ -25,6 +25,12 @@ def test_a_sample_is_made_once_and_can_be_trained(home: Path, key: str) -> None:
         assert cover.size == (480, 320)
 
 
+def test_what_is_offered_looks_as_different_as_it_is(home: Path) -> None:
+    """Boxes and outlines of the same scenes: their covers show the labels."""
+    boxed, outlined = (np.asarray(Image.open(samples.sample(key).cover).convert("RGB"), np.int16) for key in ("things", "outlines"))
+    assert 0.02 < (np.abs(boxed - outlined).max(2) > 40).mean() < 0.6
+
+
 def test_patches_of_different_splits_share_no_pixel() -> None:
     for (top, bottom), (above, _) in zip(list(sample_pictures._BANDS.values())[1:], list(sample_pictures._BANDS.values())[:-1], strict=True):
         assert top >= above
