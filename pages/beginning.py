@@ -11,6 +11,7 @@ import importlib
 import subprocess
 import sys
 import threading
+from functools import cache
 from pathlib import Path
 
 from anyio import to_thread
@@ -39,6 +40,7 @@ class _Later:
 ROUTE = Route("/graft/{rest:path}", _Later())
 
 
+@cache
 def _router() -> Router:
     from pages import routes
 
