@@ -3,6 +3,7 @@
     python -m benchmarks.cells                         each architecture on the smallest backbone of every family
     python -m benchmarks.cells --architectures fcos unet --backbones resnet18 efficientnet_lite0
     python -m benchmarks.cells --each 2 --json         two backbones a family, as JSON
+    python -m benchmarks.cells --into cells.csv        keep a row a cell; what is in the file already is not run again
 
 Random weights and pictures of 128 px: this is about whether things fit, not about how well they learn. A cell passes if the loss on a fixed
 batch falls within three steps and ONNX Runtime's answer agrees with torch's for a batch of another size. What does not go together is
@@ -12,11 +13,13 @@ counted by its reason. Fails (exit 1) if an offered cell does not pass.
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 CLASSES, BATCH, STEPS = 3, 3, 3
@@ -181,10 +184,40 @@ def tell(cell: dict[str, Any]) -> str:
     """Return one line about a cell."""
     if "fault" in cell:
         return f"FAILS {cell['architecture']}/{cell['backbone']}: {cell['fault']}"
-    verdict = "ok   " if cell["passed"] and cell["falls"] else "FAILS"
+    verdict = "ok   " if good(cell) else "FAILS"
     agreed = f"shares within {cell['max_share']:.0e}" if "max_share" in cell else f"{cell['boxes']} boxes, {cell['unmatched']} unmatched"
     losses = f"loss {cell['losses'][0]:.2f} -> {cell['losses'][-1]:.2f}"
     return f"{verdict} {cell['architecture']}/{cell['backbone']}: {losses}; {agreed}; step {cell['step_s']} s, export {cell['export_s']} s, {cell['mb']} MB"
+
+
+COLUMNS = ("architecture", "backbone", "passed", "loss", "loss_after", "compared", "worst", "step_s", "export_s", "mb", "fault")
+
+
+def good(cell: dict[str, Any]) -> bool:
+    """Tell whether a cell did all that it should."""
+    return "fault" not in cell and cell["passed"] and cell["falls"]
+
+
+def keep(cell: dict[str, Any], into: Path) -> None:
+    """Add a cell's row to a file. `compared` are boxes, empty for pixels; `worst` is the largest difference of scores or of shares."""
+    row = {"architecture": cell["architecture"], "backbone": cell["backbone"], "passed": "yes" if good(cell) else "no", "fault": cell.get("fault", "")}
+    if "fault" not in cell:
+        row |= {name: cell[name] for name in ("step_s", "export_s", "mb")}
+        row |= {"loss": round(cell["losses"][0], 3), "loss_after": round(cell["losses"][-1], 3)}
+        row |= {"compared": cell.get("boxes", ""), "worst": f"{cell.get('max_share', cell.get('max_score')):.0e}"}
+    with into.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        if not file.tell():
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def kept(into: Path | None) -> set[tuple[str, str]]:
+    """Return the cells that a file holds."""
+    if into is None or not into.exists():
+        return set()
+    with into.open(newline="", encoding="utf-8") as file:
+        return {(row["architecture"], row["backbone"]) for row in csv.DictReader(file)}
 
 
 def main() -> int:
@@ -196,25 +229,33 @@ def main() -> int:
     parser.add_argument("--architectures", nargs="*", default=list(ARCHITECTURES))
     parser.add_argument("--backbones", nargs="*", default=[])
     parser.add_argument("--each", type=int, default=1, help="backbones a family")
+    parser.add_argument("--part", default="1/1", help="such as 2/3: every third backbone, from the second on")
+    parser.add_argument("--into", type=Path, help="a CSV file")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
+    part, parts = map(int, asked.part.split("/"))
+    done = kept(asked.into)
     cells: list[dict[str, Any]] = []
     refused: Counter[str] = Counter()
-    for name in asked.backbones or smallest(asked.each):
+    for name in (asked.backbones or smallest(asked.each))[part - 1 :: parts]:
         for architecture in asked.architectures:
             row = catalogue.backbone(name)
             reason = ARCHITECTURES[architecture].takes(row)
             if reason:
                 refused[reason.replace(row.title, "the backbone")] += 1
                 continue
+            if (architecture, name) in done:
+                continue
             try:
                 cell = run_cell(architecture, name, max(SIZE_PX, pyramid(name).size_step))
             except Exception as fault:  # noqa: BLE001 (a cell that fails must not hide the others)
                 cell = {"architecture": architecture, "backbone": name, "fault": f"{type(fault).__name__}: {str(fault)[:160]}"}
             cells.append(cell)
+            if asked.into:
+                keep(cell, asked.into)
             if not asked.json:
                 print(tell(cell), flush=True)
-    bad = [cell for cell in cells if "fault" in cell or not (cell["passed"] and cell["falls"])]
+    bad = [cell for cell in cells if not good(cell)]
     if asked.json:
         print(json.dumps({"cells": cells, "refused": refused}))
     else:
