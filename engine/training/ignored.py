@@ -43,6 +43,7 @@ class Circumstances:
         pooled: a head on a vector a picture learns alone, quickly, before the whole network.
         drops_paths: the network has branches that can be skipped.
         head: the architecture that finds or outlines things, '' where it comes with an earlier run.
+        stride: pixels to one place of the coarsest map that the architecture reads, 0 where it reads none.
     """
 
     door: str
@@ -54,6 +55,7 @@ class Circumstances:
     pooled: bool
     drops_paths: bool
     head: str = ""
+    stride: int = 0
 
 
 def ignored(recipe: Recipe, met: Circumstances) -> list[str]:
@@ -88,6 +90,8 @@ def _reasons(recipe: Recipe, met: Circumstances) -> Iterator[tuple[tuple[str, ..
     if not met.pooled:
         for key, reason in idle_settings(met.head if met.door in ("general", "onnx") else "").items():
             yield (key,), reason
+    if recipe.output_stride != "auto" and met.stride > int(recipe.output_stride):
+        yield ("output_stride",), f"This backbone's coarsest map has one place every {met.stride} pixels and cannot be made finer"
     if met.door != "run":
         yield ("reuse_depth",), "This run does not start from an earlier run"
     if met.door != "onnx":

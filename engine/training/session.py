@@ -203,6 +203,7 @@ class _Session:
             pooled=self.task.family == "pooled",
             head=self.spec.head,
             drops_paths=any(getattr(module, "drop_prob", 0) for module in network.backbone.modules()),
+            stride=max(getattr(network.backbone, "strides", ()), default=0),
         )
         for text in ignored(self.recipe, met):
             self.emit(Message(level="info", text=text))

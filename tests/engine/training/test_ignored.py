@@ -28,6 +28,7 @@ USUAL = Circumstances(door="general", device="cpu", train=600, val=100, solved=T
         ({"patience": 3}, {"val": 0}, "no validation pictures", ["Early stopping"]),
         ({"patience": 8, "epochs": 8}, {}, "ends after 8 epochs anyway", ["Early stopping"]),
         ({"schedule": "one_cycle", "warmup": 0.2}, {}, "one-cycle schedule rises over 30%", ["Warm-up"]),
+        ({"output_stride": "8", "task": "semantic-segmentation"}, {"stride": 32, "head": "fcn", "pooled": False}, "cannot be made finer", ["Coarsest map"]),
         ({"batch_size": 601}, {}, "only 600 training pictures", ["Batch size"]),
     ],
 )
@@ -49,6 +50,7 @@ def test_what_does_nothing_is_said_once(values: dict[str, Any], met: dict[str, A
         ({"cut": "x"}, {"door": "onnx"}),
         ({"patience": 3, "epochs": 8}, {}),
         ({"schedule": "one_cycle", "warmup": 0.4}, {}),
+        ({"output_stride": "16", "task": "semantic-segmentation"}, {"stride": 16, "head": "fcn", "pooled": False}),
         ({"batch_size": 600, "threads": 1, "drop_path": 0.2, "cutmix": 1.0}, {}),
     ],
 )
