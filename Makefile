@@ -53,11 +53,11 @@ check: .venv/installed-dev
 
 ## test: everything
 test: .venv/installed-dev browser check
-	@OMP_NUM_THREADS=1 $(PY) -m pytest -q -n $${WORKERS:-2} --dist loadfile --durations=30
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -q -n $${WORKERS:-2} --dist loadfile --no-loadscope-reorder --durations=30
 
 ## unit: the tests that need no browser
 unit: .venv/installed-dev
-	@OMP_NUM_THREADS=1 $(PY) -m pytest -q -n $${WORKERS:-2} --dist loadfile --ignore tests/e2e
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -q -n $${WORKERS:-2} --dist loadfile --no-loadscope-reorder --ignore tests/e2e
 
 ## e2e: the browser tests
 e2e: .venv/installed-dev browser

@@ -35,11 +35,12 @@ def _swin() -> nn.Module:
 
 NETWORKS = {
     "torchvision resnet18": (lambda path: networks.export(_torchvision("resnet18"), path, 96), [(4, 64), (8, 128), (16, 256), (32, 512)], "NCHW"),
-    "torchvision mobilenet_v2, dynamo": (
-        lambda path: networks.export(_torchvision("mobilenet_v2"), path, 96, dynamo=True, free=True),
-        [(4, 24), (8, 32), (16, 96), (32, 320)],
+    "torchvision resnet18, dynamo": (
+        lambda path: networks.export(_torchvision("resnet18"), path, 96, dynamo=True, free=True),
+        [(4, 64), (8, 128), (16, 256), (32, 512)],
         "NCHW",
     ),
+    "torchvision mobilenet_v2": (lambda path: networks.export(_torchvision("mobilenet_v2"), path, 96), [(4, 24), (8, 32), (16, 96), (32, 320)], "NCHW"),
     "timm resnet10t, opset 11": (
         lambda path: networks.export(networks.timm_model("resnet10t")(), path, 96, opset=11),
         [(4, 64), (8, 128), (16, 256), (32, 512)],
