@@ -112,10 +112,12 @@ def _one_way(left: Sequence[Any], right: Sequence[Any], answer: dict[str, Any]) 
         if not fits_D.any():
             answer["unmatched"] += 1
             continue
-        partner = int(np.where(fits_D, overlap_D - score_D, -np.inf).argmax())
-        answer["max_score"] = max(answer["max_score"], float(score_D[partner]))
-        if len(left) > 1:
-            answer["max_mask"] = max(answer["max_mask"], float(np.abs(left[1][place] - right[1][partner]).mean()))
+        apart_D = score_D - overlap_D
+        if len(left) > 1:  # several questions may find the same box with the same score, and outline it differently
+            masks_D = np.array([np.abs(left[1][place] - right[1][other]).mean() if fits else np.inf for other, fits in enumerate(fits_D)])
+            answer["max_mask"] = max(answer["max_mask"], float(masks_D.min()))
+            apart_D = masks_D
+        answer["max_score"] = max(answer["max_score"], float(score_D[np.where(fits_D, apart_D, np.inf).argmin()]))
 
 
 def _overlaps(box_6: Any, others_D6: Any) -> Any:
