@@ -208,9 +208,10 @@ def _resampled(pictures: int) -> NDArray[np.int64]:
     return rng.multinomial(pictures, np.full(pictures, 1 / pictures), _RESAMPLES) if pictures else np.zeros((_RESAMPLES, 0), np.int64)
 
 
-def _middle(values_R: NDArray[np.float64]) -> list[float]:
+def _middle(values_R: NDArray[np.float64]) -> list[float] | None:
+    """Return the middle 95 %; None where all draws give the same: a figure of 1 on a few easy pictures does not say that it stays so."""
     low, high = np.nanquantile(values_R, [0.025, 0.975])
-    return [float(low), float(high)]
+    return [float(low), float(high)] if high > low else None
 
 
 # ---------------------------------------------------------------- maps: semantic segmentation

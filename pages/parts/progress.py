@@ -26,7 +26,7 @@ _PARTS = {
 
 @dataclass(frozen=True)
 class Now:
-    """Where a run stands. `share` is of the present phase, 0..1; figures that are not known yet are None."""
+    """Where a run stands. `share` is of the present phase, 0..1, and so are the epochs; figures that are not known yet are None."""
 
     words: str
     share: float
@@ -51,13 +51,15 @@ def read_now(history: History, phases: str, task: str = "image-classification") 
     step = history.steps[-1] if history.steps else None
     epoch = history.epochs[-1] if history.epochs else None
     best = history.best or epoch
+    begun = history.phase is not None and history.phase.name == "finetune" and epoch is not None and epoch.phase != "finetune"
+    counted = None if begun else epoch  # the head's passes are over, and of the whole network's none is yet
     share, detail = _share(history)
     return Now(
         words=_words(history, phases, detail),
         share=share,
         score=best.metrics.get(metric_of(task)) if best else None,
-        epoch=epoch.epoch if epoch else None,
-        epochs=epoch.epochs if epoch else None,
+        epoch=counted.epoch if counted else None,
+        epochs=counted.epochs if counted else None,
         seconds_left=_seconds_left(history),
         images_per_s=_speed(history),
         memory_mb=next((point.memory_mb for point in reversed(history.steps[-50:]) if point.memory_mb is not None), None) if step else None,

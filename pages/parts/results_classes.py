@@ -12,8 +12,9 @@ from engine.runs import Run
 from pages.parts import charts
 from pages.parts.lazy_tabs import lazy_tabs
 from pages.parts.picture_wall import Tile, picture_wall
+from pages.parts.scores import expected
 from pages.parts.why import why_dialog
-from pages.parts.wording import amount, duration, percent, share_range
+from pages.parts.wording import amount, duration, percent
 
 __all__ = ["SPLIT_WORDS", "body", "wall"]
 
@@ -44,12 +45,12 @@ def _predictions(folder: str, mtime_ns: int, _run: Run) -> Predictions:  # noqa:
 
 
 def _headline(report: dict[str, Any]) -> None:
-    metrics, (low, high), n = report["metrics"], report["accuracy_interval"], report["n"]
+    metrics, n = report["metrics"], report["n"]
     right = round(metrics["accuracy"] * n)
     with st.container(border=True):
         st.markdown(f"## {percent(metrics['accuracy'])} right")
         st.markdown(
-            f"It names **{right:,} of {n:,}** pictures correctly. On new pictures of the same kind, expect **{share_range(low, high)}**.",
+            f"It names **{right:,} of {n:,}** pictures correctly. {expected(report['accuracy_interval'])}",
             help="A 95 % Wilson interval: the true share lies in such a range 95 times out of 100. More held-out pictures make it narrower.",
         )
         st.caption(f"Measured on {n:,} {SPLIT_WORDS.get(report['split'], report['split'])}.")

@@ -12,7 +12,8 @@ from pages.parts import charts
 from pages.parts.answers import answer_dialog, answer_url
 from pages.parts.picture_wall import Tile, picture_wall
 from pages.parts.results_classes import SPLIT_WORDS
-from pages.parts.wording import amount, duration, percent, share_range
+from pages.parts.scores import expected
+from pages.parts.wording import amount, duration, percent
 
 __all__ = ["body"]
 
@@ -36,10 +37,8 @@ def _headline(report: dict[str, Any]) -> None:
     metrics, n = report["metrics"], report["n"]
     with st.container(border=True):
         st.markdown(f"## {percent(metrics['pixel_accuracy'])} of all pixels right")
-        interval = report["interval"].get("miou")
-        words = f" On new pictures of the same kind, expect **{share_range(*interval)}**." if interval else ""
         st.markdown(
-            f"What it marks and what is there share **{percent(metrics['miou'])}** of their area (mean IoU).{words}",
+            f"What it marks and what is there share **{percent(metrics['miou'])}** of their area (mean IoU). {expected(report['interval'].get('miou'))}",
             help="Intersection over union, mean over the classes, the background among them. The range is where 95 of 100 resampled sets of pictures fall.",
         )
         st.caption(f"Measured on {amount(n, 'picture')}: {SPLIT_WORDS.get(report['split'], report['split'])}.")

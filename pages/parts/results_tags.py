@@ -15,8 +15,9 @@ from pages.parts import charts
 from pages.parts.lazy_tabs import lazy_tabs
 from pages.parts.picture_wall import Tile
 from pages.parts.results_classes import SPLIT_WORDS, wall
+from pages.parts.scores import expected
 from pages.parts.text import plain
-from pages.parts.wording import amount, duration, percent, share_range
+from pages.parts.wording import amount, duration, percent
 
 __all__ = ["body"]
 
@@ -45,18 +46,13 @@ def _predictions(folder: str, mtime_ns: int, _run: Run) -> TagPredictions:  # no
 
 
 def _headline(report: dict[str, Any]) -> None:
-    metrics, interval, n = report["metrics"], report["interval"]["map"], report["n"]
+    metrics, n = report["metrics"], report["n"]
     titles = TASKS[report["task"]].metric_titles
     right = round(metrics["exact_match"] * n)
-    expected = (
-        f"On new pictures of the same kind, expect **{share_range(*interval)}**."
-        if interval
-        else "These pictures are too few or too easy to tell what to expect on new ones."
-    )
     with st.container(border=True):
         st.markdown(f"## {percent(metrics['map'])} {titles['map'].lower()}")
         st.markdown(
-            f"That is how well it ranks pictures with a tag above those without; 100\u00a0% is perfect. {expected} "
+            f"That is how well it ranks pictures with a tag above those without; 100\u00a0% is perfect. {expected(report['interval']['map'])} "
             f"On **{right:,} of {n:,}** pictures every tag is right and none is missed.",
             help="Average precision: go through the pictures from the likeliest on; how pure is what was passed, on average, whenever one with the tag comes? "
             "The mean is over the tags. The range is a 95 % bootstrap interval.",

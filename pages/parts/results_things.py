@@ -18,7 +18,8 @@ from pages.parts import charts
 from pages.parts.answers import answer_dialog, answer_url
 from pages.parts.picture_wall import Tile, picture_wall
 from pages.parts.results_classes import SPLIT_WORDS
-from pages.parts.wording import amount, duration, percent, share_range
+from pages.parts.scores import expected
+from pages.parts.wording import amount, duration, percent
 
 __all__ = ["body"]
 
@@ -67,13 +68,12 @@ def _headline(report: dict[str, Any]) -> None:
     what = "outlines" if report["task"] == "instance-segmentation" else "boxes"
     with st.container(border=True):
         st.markdown(f"## Finds {percent(point['recall'])}, right {percent(point['precision'])} of the time")
-        interval = report["interval"].get("map_50")
         st.markdown(
             f"In {amount(n, 'picture')} it found **{point['right']:,} of {point['right'] + point['missed']:,}** things, "
             f"with **{amount(point['false_alarms'], 'false alarm')}**, counting what it is at least {percent(point['confidence'], 0)} sure of."
         )
-        words = f" On new pictures of the same kind, expect an AP50 of {share_range(*interval)}." if interval else ""
-        st.caption(f"Measured on {SPLIT_WORDS.get(report['split'], report['split'])}.{words}")
+        words = expected(report["interval"].get("map_50"), "an AP50 of ")
+        st.caption(f"Measured on {SPLIT_WORDS.get(report['split'], report['split'])}. {words}")
     with st.grid("auto", min_column_width=140, gap="small"):
         st.metric(
             "mAP", percent(metrics["map"]), border=True, help=f"COCO's main figure: average precision, mean over how exactly {what} must fit (.50 to .95)."

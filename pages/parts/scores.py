@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.data.marks import TAGGING
@@ -29,6 +29,13 @@ def metric_of(task: str) -> str:
 def metric_title(task: str, metric: str | None = None) -> str:
     """Return how a figure of a task is called; the leading one by default."""
     return TASKS[task].metric_titles.get(metric or TASKS[task].metric, metric or TASKS[task].metric)
+
+
+def expected(interval: Sequence[float] | None, figure: str = "") -> str:
+    """Say in a sentence what to expect on new pictures; `figure` is put before the range, such as 'an AP50 of '."""
+    if not interval:
+        return "These pictures are too few or too easy to tell what to expect on new ones."
+    return f"On new pictures of the same kind, expect {figure}**{share_range(*interval)}**."
 
 
 def in_words(report: Mapping[str, Any]) -> str:

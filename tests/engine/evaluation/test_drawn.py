@@ -42,6 +42,13 @@ def answered(one: dict[str, Any], rng: np.random.Generator, task: str) -> Answer
     return Answer(SIDE, SIDE, boxes, scores, classes, masks, one["id"])
 
 
+def perfectly_answered(one: dict[str, Any], task: str) -> Answer:
+    """All that is there, exactly."""
+    boxes = np.array([shapes.bounds(mark["kind"], mark) for mark in one["marks"]], np.float32)
+    masks = tuple({"size": mark["size"], "counts": mark["counts"]} for mark in one["marks"]) if task == drawn.INSTANCE else None
+    return Answer(SIDE, SIDE, boxes, np.full(len(boxes), 0.9, np.float32), np.array([mark["class"] for mark in one["marks"]]), masks, one["id"])
+
+
 def judged(task: str, seed: int = 0, pictures: int = 20) -> drawn.Evidence:
     rng = np.random.default_rng(seed)
     entries = [entry(number, rng, "box" if task == "object-detection" else "mask") for number in range(pictures)]
@@ -61,6 +68,15 @@ def test_a_report_holds_its_figures_and_is_plain_json(task: str, metric: str) ->
     assert min(report["per_picture"]["quality"]) < 1
     assert [row["name"] for row in report["per_class"] if row["name"] != "background"] == CLASSES
     assert {row["item"] for row in report["mistakes"]} <= {one["id"] for one in seen.entries}
+
+
+@pytest.mark.parametrize(("task", "metric"), [("object-detection", "map_50"), (drawn.INSTANCE, "map_50")])
+def test_all_right_on_a_few_pictures_foretells_nothing(task: str, metric: str) -> None:
+    seen = judged(task, pictures=3)
+    perfect = [perfectly_answered(one, task) for one in seen.entries]
+    report = drawn.make_report(drawn.Evidence(task, tuple(CLASSES), seen.entries, tuple(perfect)), "test")
+    assert report["metrics"][metric] == pytest.approx(1)
+    assert report["interval"][metric] is None
 
 
 def test_the_balanced_confidence_is_chosen_on_the_validation_pictures() -> None:

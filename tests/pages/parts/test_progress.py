@@ -84,3 +84,12 @@ def test_what_the_dry_run_chose_is_said_in_words() -> None:
 def test_a_run_that_only_solves_for_the_head_has_no_learning_rate_to_show() -> None:
     assert [chart.id for chart in charts_of(_history(*START), "head")] == ["loss", "accuracy"]
     assert [chart.id for chart in charts_of(_history(*START), "all")] == ["loss", "accuracy", "rate", "speed"]
+
+
+def test_the_passes_of_a_part_that_is_over_are_not_shown_for_the_next_one() -> None:
+    head = Epoch(phase="head", epoch=14, epochs=14, step=14, train_loss=0.5, metrics={"accuracy": 0.8}, seconds=1, best=True)
+    begun = _history(*START, Phase(name="head", title="Head"), head, Phase(name="finetune", title="Fine-tuning", step=14))
+    assert (read_now(begun, "head_then_all").epoch, read_now(begun, "head_then_all").score) == (None, 0.8)
+    first = Epoch(phase="finetune", epoch=1, epochs=30, step=20, train_loss=0.4, metrics={"accuracy": 0.85}, seconds=1, best=True)
+    now = read_now(events.fold(begun, [first, Phase(name="evaluate", title="Testing", step=20)]), "head_then_all")
+    assert (now.epoch, now.epochs) == (1, 30)
