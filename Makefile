@@ -59,7 +59,7 @@ test: .venv/installed-dev browser check
 unit: .venv/installed-dev
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -q -n $${WORKERS:-2} --dist loadfile --no-loadscope-reorder --ignore tests/e2e
 
-## e2e: the browser tests
+## e2e: the browser tests (GRAFT_SCREENSHOTS=1 keeps every screen in tests/e2e/screenshots: light, dark, phone)
 e2e: .venv/installed-dev browser
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -q tests/e2e
 

@@ -199,7 +199,7 @@ def test_what_is_drawn_while_the_studio_is_down_is_not_lost(page: Page, studio: 
     expect(page.locator(".board .saving")).to_contain_text("Not saved yet")
     board.drag((20, 300), (80, 400))
     studio.start()
-    board.saved()
+    board.saved().settled()  # the page draws itself anew once it is connected again
     assert len(board.kept(first)) == 3
     page.route("**/graft/marks/*", lambda route: route.abort() if route.request.method == "PUT" else route.fallback())
     board.drag((350, 20), (450, 80))
