@@ -3,7 +3,7 @@
     python -m benchmarks.cells                         each architecture on the smallest backbone of every family
     python -m benchmarks.cells --architectures fcos unet --backbones resnet18 efficientnet_lite0
     python -m benchmarks.cells --each 2 --json         two backbones a family, as JSON
-    python -m benchmarks.cells --into cells.csv        keep a row a cell; what is in the file already is not run again
+    python -m benchmarks.cells --into cells.csv        keep a row a cell; what has passed by that file is not run again
 
 Random weights and pictures of 128 px: this is about whether things fit, not about how well they learn. A cell passes if the loss on a fixed
 batch falls within three steps and ONNX Runtime's answer agrees with torch's for a batch of another size. What does not go together is
@@ -215,11 +215,11 @@ def keep(cell: dict[str, Any], into: Path) -> None:
 
 
 def kept(into: Path | None) -> set[tuple[str, str]]:
-    """Return the cells that a file holds."""
+    """Return the cells that passed, by a file of earlier ones; those that failed are run again."""
     if into is None or not into.exists():
         return set()
     with into.open(newline="", encoding="utf-8") as file:
-        return {(row["architecture"], row["backbone"]) for row in csv.DictReader(file)}
+        return {(row["architecture"], row["backbone"]) for row in csv.DictReader(file) if row["passed"] == "yes"}
 
 
 def main() -> int:

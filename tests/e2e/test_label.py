@@ -294,7 +294,7 @@ def test_fingers_draw_and_pinch_on_a_phone(new_page, studio: Studio, tmp_path: P
     scale, before = (float(text.split("scale(")[1].rstrip(")")) for text in (zoomed, transform))
     assert 2 < scale / before < 4
     assert len(board.kept(first)) == 1  # two fingers draw nothing
-    page.screenshot(path=str(ROOT / "tests" / "e2e" / "screenshots" / "label-phone-zoomed.png"))
+    board.screenshots("label-phone-zoomed")
 
 
 def test_a_very_large_picture_is_drawn_on_in_its_own_pixels(page: Page, studio: Studio, tmp_path: Path) -> None:
