@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from engine.data.formats import Skipped
+from engine.data.scan import Place
 from engine.errors import StudioError
 
 __all__ = ["LIMITS", "Archive", "Limits", "check_name", "room_for", "shown_name"]
@@ -88,6 +89,12 @@ class Archive:
     def size(self, name: str) -> int:
         """Return how many bytes an entry claims to unpack to."""
         return self.files[name].file_size
+
+    def place(self, name: str) -> Place:
+        """Return where an entry is."""
+        info = self.files[name]
+        raw = info.orig_filename.encode("utf-8" if info.flag_bits & 0x800 else "cp437")
+        return info.header_offset, info.compress_size, info.file_size, info.CRC, info.compress_type, raw
 
     def content(self, name: str, most: int) -> bytes | None:
         """Return an entry's whole content; None where that is more than `most` bytes.

@@ -27,7 +27,7 @@ def stored(content: bytes, form: Mapping[str, Any], name: str) -> NDArray[np.uin
     """Return a picture in the form in which it is kept decoded: uint8 [height, width, 3], as `images.stored` gives.
 
     Raises:
-        StudioError: if it is damaged, no picture, or larger than `images.MAX_PIXELS`.
+        StudioError: if it is damaged, no picture, or larger than `measured.MAX_PIXELS`.
     """
     decoded_HW3 = _plain_jpeg(content, form, name)
     if decoded_HW3 is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 
-from engine.data.images import MAX_PIXELS, Checked, as_shown
+from engine.data.measured import MAX_PIXELS, Checked, as_shown
 
 __all__ = ["ends_whole", "plain"]
 

@@ -10,7 +10,6 @@ import struct
 import tempfile
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,16 +18,14 @@ from PIL import Image, ImageOps
 
 from engine import workspace
 from engine.data import geometry
+from engine.data.measured import MAX_PIXELS, Checked, as_shown
 from engine.errors import StudioError
 
 __all__ = [
     "FORMATS",
-    "MAX_PIXELS",
     "SUFFIXES",
     "THUMBNAIL_SIZES",
     "UNREADABLE",
-    "Checked",
-    "as_shown",
     "check",
     "check_and_open",
     "check_and_shade",
@@ -51,9 +48,6 @@ FORMATS = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "GIF": ".gif", "BMP": "
 
 SUFFIXES = frozenset([".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".avif"])
 """Endings by which a file is taken for a picture at all; its content then decides."""
-
-MAX_PIXELS = 120_000_000
-"""A larger picture is refused from its header alone: decoding 120 megapixels already takes 360 MB."""
 
 THUMBNAIL_SIZES = (96, 192, 384, 768, 2048, 4096)
 """Longest sides in pixels; the two largest are for drawing on, the others for looking at."""
@@ -82,16 +76,6 @@ _TURNED_BY_EXIF = frozenset(["JPEG", "MPO", "GIF", "BMP", "WEBP"])
 """Formats whose header has it all: a PNG's EXIF may stand behind its pixels, and Pillow turns a TIFF while it decodes it."""
 
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
-
-
-@dataclass(slots=True, unsafe_hash=True)  # frozen, each would take five times as long to make; nobody changes one
-class Checked:
-    """A picture that was measured: its suffix by content, its size in pixels as a viewer shows it, and how it is turned (EXIF, 1 to 8)."""
-
-    suffix: str
-    width: int
-    height: int
-    turn: int = 1
 
 
 def _name(source: Path | BinaryIO, name: str | None) -> str:
@@ -157,12 +141,6 @@ def check(source: Path | BinaryIO, name: str | None = None) -> Checked:
         except UNREADABLE as error:
             raise _damaged(called, error) from error
     return as_shown(suffix, width, height, turn)
-
-
-def as_shown(suffix: str, width: int, height: int, turn: object) -> Checked:
-    """Return a picture as a viewer shows it, from its size before it is turned and what EXIF says of the turn."""
-    known = turn if isinstance(turn, int) and 1 < turn < 9 else 1
-    return Checked(suffix, height, width, known) if known > 4 else Checked(suffix, width, height, known)
 
 
 def open_rgb(source: Path | BinaryIO, size_px: int | None = None, name: str | None = None) -> Image.Image:

@@ -12,13 +12,14 @@ import gc
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from engine import locks, workspace
-from engine.data import entering, formats, looking, projects, sampling, sources, splits, store
+from engine.data import entering, formats, looking, projects, sampling, scanner, sources, splits, store
+from engine.data.alongside import Alongside
 from engine.data.entering import Entered, Mapping_
 from engine.data.fitting import Fit, fit, kinds_of
 from engine.data.formats import DataSet, Found, Skipped
@@ -258,19 +259,24 @@ def _entered(
 ) -> _In:
     """Read pictures and enter them into the project."""
     with sources.opened(path) as (source, only):
-        data = _read_source(source, only, _settled(project_id, task))
         is_folder = isinstance(source, sources.Folder)
         if in_place and not is_folder:
             raise StudioError("pictures in an archive cannot be used in place", "Import them by copy, or unpack it and choose its folder.")
-        fitted = _fitted(project_id, data, mapping)
-        pictures, dropped = _renamed(data, fitted, mapping)
-        with Reader(project_id, source, data, copy=not (is_folder if in_place is None else in_place)) as reader:
-            taken, skipped = read_all(reader, pictures, report, should_stop)
-            taken = [_with_renamed_marks(one, mapping) if one.marks else one for one in taken]
-            reader.flush()
-            entered = entering.enter(project_id, taken, data, fitted, mapping)
-            reader.keep()
-    return _In(data, fitted, pictures, dropped, taken, skipped, entered)
+        copy = not (is_folder if in_place is None else in_place)
+        with _helper(source, copy) as helper:  # before the labels are read, since it takes a moment to start
+            data = _read_source(source, only, _settled(project_id, task))
+            fitted = _fitted(project_id, data, mapping)
+            pictures, dropped = _renamed(data, fitted, mapping)
+            with Reader(project_id, source, data, copy=copy, scanner=helper) as reader, Alongside(project_id, data, fitted, mapping) as entry:
+                skipped = read_all(reader, pictures, entry.take, report, should_stop)
+                reader.flush()
+                entered = entry.end()
+                reader.keep()
+    return _In(data, fitted, pictures, dropped, entry.taken, skipped, entered)
+
+
+def _helper(source: sources.Source, copy: bool) -> AbstractContextManager[scanner.Scanner | None]:
+    return nullcontext() if copy or not isinstance(source, sources.Folder) else scanner.started(source, len(source.files))
 
 
 def _left_by_earlier(project_id: str, report: Callable[[int, int], None], stage: Callable[[Stage], None], should_stop: Callable[[], bool]) -> list[Skipped]:
@@ -333,13 +339,6 @@ def _retagged(found: Found, mapping: Mapping_) -> Found:
     names = [name for label in found.labels if (name := entering.renamed(label, mapping)) is not None]
     first, *more = dict.fromkeys(names) or (None,)
     return replace(found, label=first, more=tuple(str(one) for one in more), reviewed=found.reviewed or first is None)
-
-
-def _with_renamed_marks(one: Taken, mapping: Mapping_) -> Taken:
-    names = {label: entering.renamed(label, mapping) for label, _, _ in one.marks}
-    if all(new == old for old, new in names.items()):
-        return one
-    return replace(one, marks=[(new, kind, geometry) for old, kind, geometry in one.marks if (new := names[old]) is not None])
 
 
 @contextmanager

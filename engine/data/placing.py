@@ -9,7 +9,7 @@ from PIL import Image
 
 from engine.data import shapes
 from engine.data.formats.base import DAMAGE, Drawn, Tally
-from engine.data.images import Checked
+from engine.data.measured import Checked
 from engine.errors import StudioError
 
 __all__ = ["Placed", "place"]

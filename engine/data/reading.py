@@ -18,6 +18,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -30,22 +31,24 @@ from engine.data.check import duplicates
 from engine.data.formats import DataSet, Found, Skipped
 from engine.data.formats.base import Tally
 from engine.data.formats.masks import drawn_in
-from engine.data.images import Checked
+from engine.data.measured import Checked
+from engine.data.scan import WHOLE_BYTES, Scanned
+from engine.data.scanner import Scanner
 from engine.errors import StudioError
 
 __all__ = ["Reader", "Taken", "none_readable", "read_all", "stopped"]
 
-_WHOLE_BYTES = 8 << 20
-"""Pictures up to this size are in memory while they are read, one a thread; larger ones go through a file."""
-
 _BLOCK = 1 << 20
 _END_BYTES = 8192
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
-_CHUNK = 32
+_CHUNK = 64
 """Pictures that a thread takes at a time."""
 
 _TOGETHER = 64
 """Chunks that several threads take before one is tried again."""
+
+_AHEAD = 32
+"""Chunks that the helper process is asked for before the first of them is taken."""
 
 _QUICK_S = 150e-6
 """A picture that takes less is not worth handing to another thread."""
@@ -71,8 +74,9 @@ _Results = list[Taken | Skipped]
 class Reader:
     """Reads pictures, by several threads at once, and copies them unless they stay in place. Copies not kept are removed again."""
 
-    def __init__(self, project_id: str, source: sources.Source, data: DataSet, *, copy: bool) -> None:
-        self._source, self._data, self._copy = source, data, copy
+    def __init__(self, project_id: str, source: sources.Source, data: DataSet, *, copy: bool, scanner: Scanner | None = None) -> None:
+        """Prepare. A helper process is for pictures that stay in place."""
+        self._source, self._data, self._copy, self._scanner = source, data, copy, scanner
         self._folder = workspace.project_folder(project_id, "images")
         self._home = len(workspace.home().as_posix()) + 1
         self._new: list[str] = []
@@ -106,13 +110,33 @@ class Reader:
         if self._copy:
             archives.room_for(sum(self._source.size(name) for name in names), self._folder)
 
+    def ask(self, chunk: Sequence[Found]) -> None:
+        """Have the helper process look at pictures that `answer` will be asked for."""
+        if self._scanner is not None:
+            self._scanner.ask(found.name for found in chunk)
+
+    def answer(self, chunk: Sequence[Found]) -> tuple[float, list[Taken | Skipped]]:
+        """Return how many seconds some pictures took, and what was read of them: by the helper process where there is one and it can tell."""
+        if self._scanner is None:
+            began = time.perf_counter()
+            results = self.take(chunk)
+            return time.perf_counter() - began, results
+        seconds, scanned = self._scanner.answer(len(chunk))
+        worked = time.thread_time()  # by the clock, other threads' work would count
+        results = [self._take(found) if known is None else self._known(found, known) for found, known in zip(chunk, scanned, strict=True)]
+        return seconds + time.thread_time() - worked, results
+
+    def _known(self, found: Found, scanned: Scanned) -> Taken:
+        sha256, suffix, width, height, turn = scanned
+        return self._taken(found, sha256, self._source.files[found.name], Checked(suffix, width, height, turn), None)
+
     def take(self, chunk: Sequence[Found]) -> list[Taken | Skipped]:
         """Read some pictures."""
         return [self._take(found) for found in chunk]
 
     def _take(self, found: Found) -> Taken | Skipped:
         try:
-            content = self._source.content(found.name, _WHOLE_BYTES)  # an archive that is damaged here ends the import: it may be hostile
+            content = self._source.content(found.name, WHOLE_BYTES)  # an archive that is damaged here ends the import: it may be hostile
             return self._small_taken(found, content) if content is not None else self._large_taken(found)
         except OSError as error:
             full = workspace.disk_error(error, Path(found.name))
@@ -148,7 +172,7 @@ class Reader:
         """Read a picture block by block, through a file beside the others where it is copied."""
         beside = Path(self._incoming, f"large-{next(self._number)}") if self._copy else None
         with self._source.open(found.name) as stream:
-            begun = stream.read(_WHOLE_BYTES)
+            begun = stream.read(WHOLE_BYTES)
             sha256 = _pour(begun, stream, beside)
         file = beside or self._source.path / found.name
         end, size = _end_of(file)
@@ -282,56 +306,67 @@ def _flush(paths: Sequence[str], folder: Path) -> None:
 
 
 def read_all(
-    reader: Reader, pictures: Sequence[Found], report: Callable[[int, int], None], should_stop: Callable[[], bool]
-) -> tuple[list[Taken], list[Skipped]]:
-    """Read the pictures in parallel; the results come in order, whichever thread was faster.
+    reader: Reader,
+    pictures: Sequence[Found],
+    take: Callable[[list[Taken], int, int], None],
+    report: Callable[[int, int], None],
+    should_stop: Callable[[], bool],
+) -> list[Skipped]:
+    """Read the pictures in parallel; `take` gets the results in order, whichever thread was faster. Return those that cannot be used.
 
     Raises:
         StudioError: if it was stopped, or not one could be read.
     """
     total = len(pictures)
     reader.room([picture.name for picture in pictures])
-    taken: list[Taken] = []
     skipped: list[Skipped] = []
     done, told = 0, 0.0
     chunks = [pictures[start : start + _CHUNK] for start in range(0, total, _CHUNK)]
     with ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1)), thread_name_prefix="import") as pool:
         try:
-            for results in _in_order(reader.take, chunks, pool):
+            for results in _in_order(reader, chunks, pool):
                 if should_stop():
                     raise stopped()
                 done += len(results)
                 if time.monotonic() - told > 0.1:
                     told = time.monotonic()
                     report(done, total)
-                for result in results:
-                    if isinstance(result, Skipped):
-                        skipped.append(result)
-                    else:
-                        taken.append(result)
+                skipped += [one for one in results if isinstance(one, Skipped)]
+                take([one for one in results if isinstance(one, Taken)], done, total)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
     report(total, total)
-    if not taken:
+    if len(skipped) == total:
         raise none_readable(total, skipped[0].reason)
-    return taken, skipped
+    return skipped
 
 
-def _in_order(take: Callable[[Sequence[Found]], _Results], chunks: Sequence[Sequence[Found]], pool: ThreadPoolExecutor) -> Iterator[_Results]:
-    """Give the results of chunks in order: of one thread while it is quick, else of several.
+def _in_order(reader: Reader, chunks: Sequence[Sequence[Found]], pool: ThreadPoolExecutor) -> Iterator[_Results]:
+    """Give the results of chunks in order: of the helper process, or of one thread, while that is quick, else of several.
 
     Small files that the system holds in memory take some twenty microseconds each, nearly all of it Python's; several threads would then
     take three times as long as one, since they hand the interpreter to each other at each file. Large ones, and those of a slow disk, are
-    waited for together.
+    waited for together. The helper process is asked for more ahead as long as it is quick, so that little is lost once it is not.
     """
     waiting = iter(chunks)
-    for chunk in waiting:
-        began = time.perf_counter()
-        results = take(chunk)
-        slow = time.perf_counter() - began > _QUICK_S * len(chunk)
+    asked: deque[Sequence[Found]] = deque()
+    most = 1
+    while True:
+        for chunk in itertools.islice(waiting, most - len(asked)):
+            reader.ask(chunk)
+            asked.append(chunk)
+        if not asked:
+            return
+        chunk = asked.popleft()
+        seconds, results = reader.answer(chunk)
         yield results
-        if slow:
-            yield from pool.map(take, itertools.islice(waiting, _TOGETHER))
+        if seconds <= _QUICK_S * len(chunk):
+            most = min(2 * most, _AHEAD)
+            continue
+        most = 1
+        while asked:
+            yield reader.answer(asked.popleft())[1]
+        yield from pool.map(reader.take, itertools.islice(waiting, _TOGETHER))
 
 
 def stopped() -> StudioError:

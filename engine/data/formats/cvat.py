@@ -15,7 +15,7 @@ from engine.data.formats import tags
 from engine.data.formats.base import DAMAGE, DataSet, Drawn, Format, Found, Skipped, Tally, box, label_name, one, point, polygon, split_named
 from engine.data.formats.files import Files
 from engine.data.formats.xml_file import Element
-from engine.data.images import MAX_PIXELS
+from engine.data.measured import MAX_PIXELS
 from engine.errors import StudioError
 
 __all__ = ["FORMATS"]

@@ -17,7 +17,8 @@ from engine.data import shapes
 from engine.data.formats.base import DAMAGE, DataSet, Drawn, Format, Found, label_name, one, split_in
 from engine.data.formats.files import Files
 from engine.data.formats.voc import listed_splits
-from engine.data.images import MAX_PIXELS, UNREADABLE
+from engine.data.images import UNREADABLE
+from engine.data.measured import MAX_PIXELS
 from engine.errors import StudioError
 
 __all__ = ["FORMATS", "Palette", "drawn_in", "voc_colours"]

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from engine.data import headers, images
-from engine.data.images import Checked
+from engine.data.measured import Checked
 from engine.errors import StudioError
 
 NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 44, 3), dtype=np.uint8))

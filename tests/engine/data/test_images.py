@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from engine.data import images, importing, items
+from engine.data import images, importing, items, measured
 from engine.data.projects import Project
 from engine.errors import StudioError
 
@@ -128,7 +128,7 @@ def test_a_picture_is_turned_as_the_camera_was(tmp_path: Path) -> None:
     assert opened.shape == (80, 40, 3)
     assert opened[:15].min() > 240
     assert opened[30:].max() < 15
-    assert images.check(path) == images.Checked(".jpg", 40, 80, 6)
+    assert images.check(path) == measured.Checked(".jpg", 40, 80, 6)
 
 
 def test_broken_colour_profile_is_no_obstacle(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_broken_colour_profile_is_no_obstacle(tmp_path: Path) -> None:
 def test_suffix_follows_the_content(tmp_path: Path) -> None:
     path = tmp_path / "really_a_png.jpg"
     Image.new("RGB", (16, 12)).save(path, "PNG")
-    assert images.check(path) == images.Checked(".png", 16, 12)
+    assert images.check(path) == measured.Checked(".png", 16, 12)
 
 
 def test_large_jpeg_is_decoded_small_but_never_below_twice_the_need(tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_damage_anywhere_is_a_sentence_or_a_picture(format: str, place: float, c
     for read in (images.open_rgb, images.check):
         with contextlib.suppress(StudioError):  # any other error fails the test
             found = read(io.BytesIO(bytes(content[:at] if cut else content)))
-            assert found.width * found.height <= images.MAX_PIXELS
+            assert found.width * found.height <= measured.MAX_PIXELS
 
 
 @pytest.mark.parametrize("name", sorted(WHOLE))

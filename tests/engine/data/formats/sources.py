@@ -13,7 +13,7 @@ from PIL import Image
 
 from engine.data import formats, placing
 from engine.data.formats.base import Tally
-from engine.data.images import Checked
+from engine.data.measured import Checked
 
 WIDTH, HEIGHT = 40, 30
 
