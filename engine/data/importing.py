@@ -263,7 +263,7 @@ def _entered(
         if in_place and not is_folder:
             raise StudioError("pictures in an archive cannot be used in place", "Import them by copy, or unpack it and choose its folder.")
         copy = not (is_folder if in_place is None else in_place)
-        with _helper(source, copy) as helper:  # before the labels are read, since it takes a moment to start
+        with _helper(source, copy) as helper:  # it reads pictures while the labels are read
             data = _read_source(source, only, _settled(project_id, task))
             fitted = _fitted(project_id, data, mapping)
             pictures, dropped = _renamed(data, fitted, mapping)
@@ -276,7 +276,7 @@ def _entered(
 
 
 def _helper(source: sources.Source, copy: bool) -> AbstractContextManager[scanner.Scanner | None]:
-    return nullcontext() if copy or not isinstance(source, sources.Folder) else scanner.started(source, len(source.files))
+    return nullcontext() if copy or not isinstance(source, sources.Folder) else scanner.started(source)
 
 
 def _left_by_earlier(project_id: str, report: Callable[[int, int], None], stage: Callable[[Stage], None], should_stop: Callable[[], bool]) -> list[Skipped]:

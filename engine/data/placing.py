@@ -31,7 +31,13 @@ def place(marks: tuple[Drawn, ...], stated: tuple[int, int] | None, picture: Che
         name: of the picture, for `tally`.
     """
     placed: list[Placed] = []
+    fits = stated is None or stated == (picture.width, picture.height)
     for mark in marks:
+        if fits and mark.kind == "box" and not (mark.relative or mark.crowd):
+            kept = shapes.inside(mark.shape, picture.width, picture.height)
+            if kept is not None:
+                placed.append((mark.label, "box", kept))
+                continue
         try:
             geometry = _geometry(mark, stated, picture, name, tally)
             if mark.crowd:

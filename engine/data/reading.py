@@ -18,7 +18,6 @@ import shutil
 import sys
 import tempfile
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -46,9 +45,6 @@ _CHUNK = 64
 
 _TOGETHER = 64
 """Chunks that several threads take before one is tried again."""
-
-_AHEAD = 32
-"""Chunks that the helper process is asked for before the first of them is taken."""
 
 _QUICK_S = 150e-6
 """A picture that takes less is not worth handing to another thread."""
@@ -105,26 +101,23 @@ class Reader:
         """The copies now belong to the project."""
         self._new.clear()
 
-    def room(self, names: list[str]) -> None:
-        """Make sure the copies fit on the disk."""
+    def expect(self, names: list[str]) -> None:
+        """Prepare for these pictures: make sure that copies fit on the disk, and tell the helper process."""
+        if self._scanner is not None:
+            self._scanner.want(names)
         if self._copy:
             archives.room_for(sum(self._source.size(name) for name in names), self._folder)
 
-    def ask(self, chunk: Sequence[Found]) -> None:
-        """Have the helper process look at pictures that `answer` will be asked for."""
-        if self._scanner is not None:
-            self._scanner.ask(found.name for found in chunk)
-
     def answer(self, chunk: Sequence[Found]) -> tuple[float, list[Taken | Skipped]]:
         """Return how many seconds some pictures took, and what was read of them: by the helper process where there is one and it can tell."""
-        if self._scanner is None:
+        if self._scanner is None or self._scanner.slow:
             began = time.perf_counter()
             results = self.take(chunk)
             return time.perf_counter() - began, results
-        seconds, scanned = self._scanner.answer(len(chunk))
+        scanned = self._scanner.answer([found.name for found in chunk])
         worked = time.thread_time()  # by the clock, other threads' work would count
         results = [self._take(found) if known is None else self._known(found, known) for found, known in zip(chunk, scanned, strict=True)]
-        return seconds + time.thread_time() - worked, results
+        return time.thread_time() - worked, results
 
     def _known(self, found: Found, scanned: Scanned) -> Taken:
         sha256, suffix, width, height, turn = scanned
@@ -318,7 +311,7 @@ def read_all(
         StudioError: if it was stopped, or not one could be read.
     """
     total = len(pictures)
-    reader.room([picture.name for picture in pictures])
+    reader.expect([picture.name for picture in pictures])
     skipped: list[Skipped] = []
     done, told = 0, 0.0
     chunks = [pictures[start : start + _CHUNK] for start in range(0, total, _CHUNK)]
@@ -346,27 +339,14 @@ def _in_order(reader: Reader, chunks: Sequence[Sequence[Found]], pool: ThreadPoo
 
     Small files that the system holds in memory take some twenty microseconds each, nearly all of it Python's; several threads would then
     take three times as long as one, since they hand the interpreter to each other at each file. Large ones, and those of a slow disk, are
-    waited for together. The helper process is asked for more ahead as long as it is quick, so that little is lost once it is not.
+    waited for together.
     """
     waiting = iter(chunks)
-    asked: deque[Sequence[Found]] = deque()
-    most = 1
-    while True:
-        for chunk in itertools.islice(waiting, most - len(asked)):
-            reader.ask(chunk)
-            asked.append(chunk)
-        if not asked:
-            return
-        chunk = asked.popleft()
+    for chunk in waiting:
         seconds, results = reader.answer(chunk)
         yield results
-        if seconds <= _QUICK_S * len(chunk):
-            most = min(2 * most, _AHEAD)
-            continue
-        most = 1
-        while asked:
-            yield reader.answer(asked.popleft())[1]
-        yield from pool.map(reader.take, itertools.islice(waiting, _TOGETHER))
+        if seconds > _QUICK_S * len(chunk):
+            yield from pool.map(reader.take, itertools.islice(waiting, _TOGETHER))
 
 
 def stopped() -> StudioError:

@@ -1,40 +1,48 @@
-"""Starts the helper process of an import (`scan`) and asks it for pictures."""
+"""Starts the helper process of an import (`scan`), and keeps what it found until it is asked for."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
-from queue import SimpleQueue
-from threading import Thread
-from typing import Any
+from threading import Condition, Thread
 
 from engine.data import scan
 from engine.data.archives import Archive
+from engine.data.images import SUFFIXES
 from engine.data.scan import Scanned
 from engine.data.sources import Folder
 
 __all__ = ["Scanner", "started"]
 
 WORTH = 1000
-"""Files from which a process is worth starting."""
+"""Pictures from which a process is worth starting."""
+
+_FRAME = 128
+"""Pictures that are sent together."""
+
+_SLOW_S = 150e-6
+"""A helper that takes longer for a picture is slower than several threads: files are large, or the disk is waited for."""
+
+_SLOW_FRAMES = 3
 
 _ROOT = Path(__file__).resolve().parents[2]
 _PROGRAM = f"import sys; sys.path.insert(0, {str(_ROOT)!r}); from engine.data.scan import serve; serve(sys.stdin.buffer, sys.stdout.buffer)"
 
 
 @contextmanager
-def started(source: Folder | Archive, files: int) -> Iterator[Scanner | None]:
-    """Give a helper process that reads so many files of a folder or zip; None where it is not worth it or cannot be started."""
+def started(source: Folder | Archive) -> Iterator[Scanner | None]:
+    """Give a helper process that has begun to read a source's pictures; None where it is not worth it or cannot be started."""
+    names = sorted(name for name in source.files if name[name.rfind(".") :].lower() in SUFFIXES)
     found = None
-    if files >= WORTH and (os.cpu_count() or 1) > 1:
-        try:
-            found = Scanner(source)
-        except OSError:
-            found = None
+    if len(names) >= WORTH and (os.cpu_count() or 1) > 1:
+        with suppress(OSError):
+            found = Scanner(source, names)
     try:
         yield found
     finally:
@@ -43,52 +51,91 @@ def started(source: Folder | Archive, files: int) -> Iterator[Scanner | None]:
 
 
 class Scanner:
-    """A helper process. What is asked is answered in order; once it ended, for whatever reason, nothing is known of any picture."""
+    """A helper process. Once it ended, for whatever reason, nothing more is known of any picture."""
 
-    def __init__(self, source: Folder | Archive) -> None:
-        """Start it.
+    def __init__(self, source: Folder | Archive, names: Iterable[str]) -> None:
+        """Start it on these pictures, as long as `want` does not say which are.
 
         Raises:
             OSError: if the system does not let us.
         """
         command = [sys.executable, "-I", "-S", "-c", _PROGRAM]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        self._asked: SimpleQueue[Any] = SimpleQueue()
-        self._alive = True
-        # both pipes are short: if this thread waited for the process to read, and that for this thread, neither would ever go on
-        self._writer = Thread(target=self._write, name="scanner", daemon=True)
-        self._writer.start()
-        self._place = source.place
-        self._asked.put(str(source.path) if isinstance(source, Archive) else "")
+        self._source = source
+        self._changed = Condition()  # guards what follows
+        self._unsent = deque(names)
+        self._sent: deque[list[str]] = deque()
+        self._missing = set(self._unsent)
+        self._found: dict[str, Scanned | None] = {}
+        self._slow, self._over = 0, False
+        # both pipes are short: if one thread waited for the process to read, and that for the thread, neither would ever go on
+        self._threads = [Thread(target=work, name="scanner", daemon=True) for work in (self._write, self._read)]
+        for thread in self._threads:
+            thread.start()
 
-    def ask(self, names: Iterable[str]) -> None:
-        """Ask for some pictures."""
-        self._asked.put([self._place(name) for name in names])
+    @property
+    def slow(self) -> bool:
+        """Whether the helper is no help."""
+        return self._slow >= _SLOW_FRAMES
 
-    def answer(self, count: int) -> tuple[float, list[Scanned | None]]:
-        """Return how many seconds the next `count` pictures took that were asked for, and what was found of each."""
-        if self._alive:
-            assert self._process.stdout is not None, "it was started with a pipe"
-            try:
-                seconds, found = scan.receive(self._process.stdout)  # type: ignore[arg-type]
-                return seconds, found
-            except (EOFError, OSError, ValueError):
-                self._alive = False
-        return 0.0, [None] * count
+    def want(self, names: Iterable[str]) -> None:
+        """Say which pictures will be asked for, and in which order."""
+        with self._changed:
+            unsent = set(self._unsent)
+            known = self._missing - unsent | self._found.keys()
+            self._missing -= unsent
+            self._unsent = deque(name for name in names if name not in known)
+            self._missing.update(self._unsent)
+            self._changed.notify_all()
+
+    def answer(self, names: Sequence[str]) -> list[Scanned | None]:
+        """Wait until it is known what was found of some pictures, and return that."""
+        with self._changed:
+            for name in names:
+                while name in self._missing and not self._over:
+                    self._changed.wait()
+            return [self._found.pop(name, None) for name in names]
 
     def close(self) -> None:
         """End the process."""
+        with self._changed:
+            self._over = True
+            self._changed.notify_all()
         self._process.kill()
-        self._asked.put(None)
-        self._writer.join()
+        for thread in self._threads:
+            thread.join()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             with suppress(OSError):  # of what was still to be written
                 pipe.close()  # type: ignore[union-attr]
 
     def _write(self) -> None:
-        while (value := self._asked.get()) is not None:
-            try:
-                scan.send(self._process.stdin, value)  # type: ignore[arg-type]
-            except (OSError, ValueError):  # it ended: `answer` will notice
-                return
+        with suppress(OSError, ValueError):  # it ended: `_read` notices
+            scan.send(self._process.stdin, str(self._source.path) if isinstance(self._source, Archive) else "")  # type: ignore[arg-type]
+            while names := self._next():
+                scan.send(self._process.stdin, [self._source.place(name) for name in names])  # type: ignore[arg-type]
+
+    def _next(self) -> list[str]:
+        """Wait for pictures to be sent, and return some; none at the end."""
+        with self._changed:
+            while not self._unsent and not self._over:
+                self._changed.wait()
+            names = [] if self._over else list(islice(self._unsent, _FRAME))
+            for _ in names:
+                self._unsent.popleft()
+            self._sent.append(names)
+            return names
+
+    def _read(self) -> None:
+        with suppress(OSError, ValueError, EOFError):
+            while True:
+                seconds, found = scan.receive(self._process.stdout)  # type: ignore[arg-type]
+                with self._changed:
+                    names = self._sent.popleft()
+                    self._found.update(zip(names, found, strict=True))
+                    self._missing.difference_update(names)
+                    self._slow = self._slow + 1 if seconds > _SLOW_S * len(names) else 0
+                    self._changed.notify_all()
+        with self._changed:
+            self._over = True
+            self._changed.notify_all()

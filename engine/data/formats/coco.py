@@ -172,7 +172,8 @@ def _join(reading: _Reading, pictures: dict[str, _Image], tally: Tally) -> None:
             if label is None:
                 label = f"class {str(category)[:20]}"
                 tally.add("a label has a class id that is not listed; its class is named by the number", label)
-            image.marks.append(Drawn(label, drawn.kind, drawn.shape, drawn.relative, drawn.crowd))
+            drawn.label = label
+            image.marks.append(drawn)
     for image in reading.images.values():
         known = pictures.setdefault(image.name, image)
         if known is not image:

@@ -7,6 +7,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from functools import cached_property
 from typing import BinaryIO
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -123,7 +124,11 @@ def text_of(content: bytes) -> str:
 
 
 def _folded(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()
+    return name.lower() if name.isascii() else unicodedata.normalize("NFC", name).casefold()
+
+
+_ONE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+"""What is written of most pictures: a file's name in plain letters, without its folder."""
 
 
 def _stem(file: str) -> str:
@@ -140,11 +145,15 @@ class Finder:
     def __init__(self, pictures: Sequence[str]) -> None:
         self._exact = set(pictures)
         self._by_file: dict[str, list[str]] = defaultdict(list)
-        self._by_stem: dict[str, list[str]] = defaultdict(list)
         for picture in pictures:
-            file = _folded(picture.rpartition("/")[2])
-            self._by_file[file].append(picture)
-            self._by_stem[_stem(file)].append(picture)
+            self._by_file[_folded(picture.rpartition("/")[2])].append(picture)
+
+    @cached_property
+    def _by_stem(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = defaultdict(list)
+        for file, pictures in self._by_file.items():
+            found[_stem(file)] += pictures
+        return found
 
     def find(self, written: str, beside: str = "", split: str | None = None) -> str | None:
         """Return the picture, or None if there is none or several fit equally.
@@ -157,6 +166,8 @@ class Finder:
         folder = beside.rpartition("/")[0]
         if (plain := f"{folder}/{written}" if folder else written) in self._exact:  # as it mostly is: nothing about it need be understood
             return plain
+        if _ONE_NAME.fullmatch(written) and written not in self._exact and len(alone := self._by_file.get(written.lower(), [])) == 1:
+            return alone[0]
         wanted = _path_of(written)
         if not wanted:
             return None

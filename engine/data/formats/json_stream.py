@@ -1,4 +1,4 @@
-"""Large JSON files element by element: what a data set lists is never in memory as a whole."""
+"""JSON files element by element: what a large one lists is never in memory as a whole."""
 
 from __future__ import annotations
 
@@ -14,16 +14,19 @@ _BLOCK = 1 << 20
 MOST_LETTERS = 4 << 20
 """Of one element, or up to twice that: a label with some 300,000 corners. More is refused before it is parsed."""
 
+_WHOLE = 8 << 20
+"""Bytes of a file that is parsed in one piece: a third of the time, and 100 MB of memory, in the worst case 250."""
+
 _SPACE = re.compile(r"[\s,]*")
 
 
 class _Text:
     """The text of a stream from the present position on; grows by being asked."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, begun: bytes, stream: BinaryIO) -> None:
         self._stream = stream
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")(errors="replace")
-        self.text, self.at, self.over = "", 0, False
+        self.text, self.at, self.over = self._decoder.decode(begun), 0, False
 
     def grow(self) -> None:
         """Read on, the more the more is waiting, and forget what was taken."""
@@ -73,7 +76,12 @@ def elements(stream: BinaryIO) -> Iterator[tuple[str, Any]]:
         ValueError: if it is not JSON, or one element is absurdly large. What came before it has been yielded.
         RecursionError: if it is nested absurdly deep.
     """
-    text = _Text(stream)
+    begun = _begun(stream)
+    whole = _whole(begun)
+    if whole is not None:
+        yield from whole
+        return
+    text = _Text(begun, stream)
     opening = text.next()
     if opening == "[":
         text.at += 1
@@ -92,6 +100,29 @@ def elements(stream: BinaryIO) -> Iterator[tuple[str, Any]]:
                 yield key, text.value()
     else:
         raise ValueError("it is not JSON")
+
+
+def _begun(stream: BinaryIO) -> bytes:
+    """Return a stream's first bytes, some more than `_WHOLE` where it is longer."""
+    found = b""
+    while len(found) <= _WHOLE and (block := stream.read(_WHOLE + 1)):
+        found += block
+    return found
+
+
+def _whole(content: bytes) -> list[tuple[str, Any]] | None:
+    """Return what `elements` yields of a small file; None where it is larger, damaged, or odd."""
+    if len(content) > _WHOLE:
+        return None
+    try:
+        found = _DECODER.decode(content.decode("utf-8-sig"))
+    except (ValueError, RecursionError):  # what of it can be read is read element by element
+        return None
+    if isinstance(found, list):
+        return [("", element) for element in found]
+    if not isinstance(found, dict):
+        return None
+    return [(key, element) for key, value in found.items() for element in (value if isinstance(value, list) else (value,))]
 
 
 def _list(text: _Text, key: str) -> Iterator[tuple[str, Any]]:
