@@ -3,6 +3,7 @@
 GRAFT_HOME (default ~/graft)
   graft.db            projects, items, labels, splits, versions            (engine.data)
   projects/<id>/      images/ (imported by copy)  versions/  runs/<id>/     (engine.data, engine.runs)
+                      arriving/ (zips whose pictures are not all copied yet: engine.data.arrivals)
   jobs/<id>/          imports, estimates, exports: the same form as a run    (engine.runs)
   uploads/            files on their way in                                  (app.py)
   cache/              thumbnails, decoded pictures, features, weights, estimates: may be deleted at any time
@@ -11,10 +12,12 @@ GRAFT_HOME (default ~/graft)
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,7 +27,21 @@ from engine.errors import StudioError
 _UMASK = os.umask(0)
 os.umask(_UMASK)  # the mask can only be read by setting it; at import no other thread writes yet
 
-__all__ = ["cache", "disk_error", "home", "locks_folder", "project_folder", "read_json", "replacing", "sync_folder", "uploads", "write_bytes", "write_json"]
+__all__ = [
+    "cache",
+    "disk_error",
+    "flush",
+    "holds",
+    "home",
+    "locks_folder",
+    "project_folder",
+    "read_json",
+    "replacing",
+    "sync_folder",
+    "uploads",
+    "write_bytes",
+    "write_json",
+]
 
 
 def home() -> Path:
@@ -117,6 +134,41 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def holds(path: Path | str, sha256: str, size: int) -> bool:
+    """Tell whether a file is there with exactly this content."""
+    try:
+        if os.stat(path).st_size != size:  # noqa: PTH116 (twenty thousand times)
+            return False
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+    except OSError:
+        return False
+
+
+def flush(paths: Sequence[Path | str], folder: Path) -> None:
+    """Wait until files and their folders are on the disk: at once for the whole disk where the system can, else one by one.
+
+    Raises:
+        OSError: if the disk failed.
+    """
+    if sys.platform == "linux" and len(paths) > 8:
+        import ctypes
+
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            library = ctypes.CDLL(None, use_errno=True)
+            if library.syncfs(descriptor) == 0:
+                return
+            raise OSError(ctypes.get_errno(), "the disk could not be written", str(folder))
+        finally:
+            os.close(descriptor)
+    for path in paths:
+        with Path(path).open("rb+") as file:
+            os.fsync(file.fileno())
+    for inside in {Path(path).parent for path in paths} | {folder}:
+        sync_folder(inside)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -53,7 +53,10 @@ _KINDS = {
     b"\xff\xd8\xff": "a JPEG picture",
     b"\x89PNG": "a PNG picture",
 }
-_RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
+_DEVICES = "(?:con|prn|aux|nul|com[0-9]|lpt[0-9])"
+_RESERVED = re.compile(rf"{_DEVICES}(\..*)?", re.IGNORECASE)
+_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_ .()-]*(?:/[A-Za-z0-9_][A-Za-z0-9_ .()-]*)*")
+_DEVICE = re.compile(rf"(?:^|/){_DEVICES}[. ]*(?:\.|/|$)", re.IGNORECASE)
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 _DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, struct.error, ValueError, NotImplementedError)
 
@@ -129,7 +132,7 @@ class Archive:
 
 def shown_name(name: str) -> str:
     """Make a hostile name fit to be read: one line, at most 60 letters."""
-    plain = "".join(mark if mark.isprintable() else "?" for mark in name)
+    plain = name if name.isprintable() else "".join(mark if mark.isprintable() else "?" for mark in name)
     return plain if len(plain) <= 60 else plain[:57] + "…"
 
 
@@ -184,7 +187,7 @@ def _checked(infos: list[zipfile.ZipInfo], path: Path, limits: Limits) -> dict[s
         name = check_name(info.orig_filename, info.is_dir(), limits)  # `filename` is already cut at a NUL and has its separators changed
         if info.is_dir():
             continue
-        same = unicodedata.normalize("NFC", name).casefold()
+        same = name.lower() if name.isascii() else unicodedata.normalize("NFC", name).casefold()
         if same in seen:
             raise StudioError(f"'{shown_name(name)}' is in the zip twice, or differs from another name only in capitals", "Rename one of them and zip again.")
         seen.add(same)
@@ -200,6 +203,8 @@ def check_name(raw: str, folder: bool, limits: Limits, kind: str = "zip") -> str
     Raises:
         StudioError: if it is not one that a data set would have.
     """
+    if len(raw) <= min(limits.name, 255) and _PLAIN.fullmatch(raw) and not _DEVICE.search(raw):  # none of what follows
+        return raw
     faults = {
         "is an absolute path": raw.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", raw) is not None,
         "leads out of the archive": ".." in re.split(r"[/\\]", raw),

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from engine import workspace
-from engine.data import geometry
+from engine.data import arrivals, geometry
 from engine.data.measured import MAX_PIXELS, Checked, as_shown
 from engine.errors import StudioError
 
@@ -91,6 +91,8 @@ def _opened(source: Path | BinaryIO, name: str) -> Image.Image:
     try:
         picture = Image.open(source, formats=[known for known in FORMATS if known != "MPO"])  # Pillow finds MPO by itself, in JPEG
     except FileNotFoundError as error:
+        if isinstance(source, Path) and arrivals.bring(source):
+            return _opened(source, name)
         raise StudioError(f"the picture {name} is gone", "Put it back where it was, or remove it from the project.") from error
     except Image.DecompressionBombError as error:
         raise StudioError(f"{name} claims more than {MAX_PIXELS // 1_000_000} megapixels", "Save it smaller, then import it again.") from error

@@ -12,14 +12,15 @@ import gc
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from engine import locks, workspace
-from engine.data import entering, formats, looking, projects, sampling, scanner, sources, splits, store
+from engine.data import arrivals, entering, formats, looking, projects, sampling, scanner, sources, splits, store
 from engine.data.alongside import Alongside
+from engine.data.archives import Archive
 from engine.data.entering import Entered, Mapping_
 from engine.data.fitting import Fit, fit, kinds_of
 from engine.data.formats import DataSet, Found, Skipped
@@ -214,6 +215,7 @@ def import_path(
         looking.forget(project_id)
         stage("look")
         gone = _looked_through(project_id, report, should_stop)
+        arrivals.finish(project_id, certain=True)
         assigned = splits.assign(project_id)
     if gone:
         into = _without_damaged(into, gone)
@@ -263,11 +265,11 @@ def _entered(
         if in_place and not is_folder:
             raise StudioError("pictures in an archive cannot be used in place", "Import them by copy, or unpack it and choose its folder.")
         copy = not (is_folder if in_place is None else in_place)
-        with _helper(source, copy) as helper:  # it reads pictures while the labels are read
+        with _helped(project_id, source, copy) as (helper, arrival):  # which reads pictures while the labels are read
             data = _read_source(source, only, _settled(project_id, task))
             fitted = _fitted(project_id, data, mapping)
             pictures, dropped = _renamed(data, fitted, mapping)
-            with Reader(project_id, source, data, copy=copy, scanner=helper) as reader, Alongside(project_id, data, fitted, mapping) as entry:
+            with Reader(project_id, source, data, copy=copy, scanner=helper, arrival=arrival) as reader, Alongside(project_id, data, fitted, mapping) as entry:
                 skipped = read_all(reader, pictures, entry.take, report, should_stop)
                 reader.flush()
                 entered = entry.end()
@@ -275,8 +277,22 @@ def _entered(
     return _In(data, fitted, pictures, dropped, entry.taken, skipped, entered)
 
 
-def _helper(source: sources.Source, copy: bool) -> AbstractContextManager[scanner.Scanner | None]:
-    return nullcontext() if copy or not isinstance(source, sources.Folder) else scanner.started(source)
+@contextmanager
+def _helped(project_id: str, source: sources.Source, copy: bool) -> Iterator[tuple[scanner.Scanner | None, arrivals.Arrival | None]]:
+    """Give a helper process for pictures that need not be copied now: those of a folder that stay there, and of a zip that can be put aside."""
+    if isinstance(source, Archive):
+        with scanner.started(source) as helper:
+            try:
+                arrival = arrivals.Arrival(project_id, source.path) if helper is not None else None
+            except OSError:
+                helper = arrival = None
+            with arrival or nullcontext():
+                yield helper, arrival
+    elif isinstance(source, sources.Folder) and not copy:
+        with scanner.started(source) as helper:
+            yield helper, None
+    else:
+        yield None, None
 
 
 def _left_by_earlier(project_id: str, report: Callable[[int, int], None], stage: Callable[[Stage], None], should_stop: Callable[[], bool]) -> list[Skipped]:
@@ -285,6 +301,7 @@ def _left_by_earlier(project_id: str, report: Callable[[int, int], None], stage:
         stage("earlier")
         if looking.finish(project_id, report, should_stop) is None:
             raise stopped()
+    arrivals.finish(project_id)
     found = looking.taken_out(project_id)
     return [Skipped(one.name, one.problem) for one in found]
 
@@ -344,7 +361,7 @@ def _retagged(found: Found, mapping: Mapping_) -> Found:
 @contextmanager
 def _alone(project_id: str) -> Iterator[None]:
     """One import a project at a time."""
-    lock = locks.hold(workspace.project_folder(project_id) / "import.lock", blocking=False)
+    lock = locks.hold(workspace.project_folder(project_id) / arrivals.IMPORT_LOCK, blocking=False)
     if lock is None:
         raise StudioError("another import into this project is under way", "Wait for it to end.")
     with lock:

@@ -23,7 +23,7 @@ import numpy as np
 from sqlalchemy import bindparam, delete, func, select, update
 
 from engine import locks, workspace
-from engine.data import images, store
+from engine.data import arrivals, images, store
 from engine.data.check import duplicates
 from engine.errors import StudioError
 
@@ -77,11 +77,14 @@ def finish(project_id: str, report: Callable[[int, int], None] = lambda *_: None
         The pictures that were damaged and taken out; None if it was told to stop. What was seen until then is kept.
     """
     waiting = left(project_id)
-    if not waiting:
-        return []
-    report(0, waiting)
-    with _alone(project_id, should_stop) as mine:
-        return _look(project_id, _waiting(project_id), report, should_stop) if mine else None
+    found: list[TakenOut] | None = []
+    if waiting:
+        report(0, waiting)
+        with _alone(project_id, should_stop) as mine:
+            found = _look(project_id, _waiting(project_id), report, should_stop) if mine else None
+    if found is not None:
+        arrivals.finish_unless_importing(project_id)
+    return found
 
 
 @contextmanager

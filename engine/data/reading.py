@@ -9,13 +9,11 @@ what nobody knows yet. What a killed import left, torn perhaps, is used or mende
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import io
 import itertools
 import os
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +24,7 @@ from typing import BinaryIO
 
 from engine import workspace
 from engine.data import archives, headers, images, placing, sources
+from engine.data.arrivals import Arrival
 from engine.data.check import duplicates
 from engine.data.formats import DataSet, Found, Skipped
 from engine.data.formats.base import Tally
@@ -70,9 +69,12 @@ _Results = list[Taken | Skipped]
 class Reader:
     """Reads pictures, by several threads at once, and copies them unless they stay in place. Copies not kept are removed again."""
 
-    def __init__(self, project_id: str, source: sources.Source, data: DataSet, *, copy: bool, scanner: Scanner | None = None) -> None:
-        """Prepare. A helper process is for pictures that stay in place."""
+    def __init__(
+        self, project_id: str, source: sources.Source, data: DataSet, *, copy: bool, scanner: Scanner | None = None, arrival: Arrival | None = None
+    ) -> None:
+        """Prepare. A helper process is for pictures that stay in place, or in a zip that is put aside."""
         self._source, self._data, self._copy, self._scanner = source, data, copy, scanner
+        self._arrival = arrival
         self._folder = workspace.project_folder(project_id, "images")
         self._home = len(workspace.home().as_posix()) + 1
         self._new: list[str] = []
@@ -95,11 +97,15 @@ class Reader:
     def flush(self) -> None:
         """Have the disk hold every copy, before the database speaks of them."""
         if self._new:
-            _flush(self._new, self._folder)
+            workspace.flush(self._new, self._folder)
+        if self._arrival is not None:
+            self._arrival.flush()
 
     def keep(self) -> None:
         """The copies now belong to the project."""
         self._new.clear()
+        if self._arrival is not None:
+            self._arrival.keep()
 
     def expect(self, names: list[str]) -> None:
         """Prepare for these pictures: make sure that copies fit on the disk, and tell the helper process."""
@@ -121,7 +127,12 @@ class Reader:
 
     def _known(self, found: Found, scanned: Scanned) -> Taken:
         sha256, suffix, width, height, turn = scanned
-        return self._taken(found, sha256, self._source.files[found.name], Checked(suffix, width, height, turn), None)
+        if self._arrival is None:
+            path = self._source.files[found.name]
+        else:
+            path = f"{self._folder.as_posix()}/{sha256[:2]}/{sha256}{suffix}"[self._home :]
+            self._arrival.add(sha256, self._source.place(found.name))  # type: ignore[attr-defined]
+        return self._taken(found, sha256, path, Checked(suffix, width, height, turn), None)
 
     def take(self, chunk: Sequence[Found]) -> list[Taken | Skipped]:
         """Read some pictures."""
@@ -193,7 +204,7 @@ class Reader:
         try:
             file = os.open(path, _CREATE, 0o666)
         except FileExistsError:
-            if not _holds(path, sha256, len(content)):
+            if not workspace.holds(path, sha256, len(content)):
                 beside = f"{self._incoming}/{next(self._number)}"
                 _write(os.open(beside, _CREATE, 0o666), content)
                 self._arrived(beside, path)
@@ -204,7 +215,7 @@ class Reader:
 
     def _moved(self, beside: str, sha256: str, suffix: str) -> str:
         path = self._place(sha256, suffix)
-        if not _holds(path, sha256, Path(beside).stat().st_size):
+        if not workspace.holds(path, sha256, Path(beside).stat().st_size):
             self._arrived(beside, path)
         return path[self._home :]
 
@@ -248,17 +259,6 @@ def _write(file: int, content: bytes) -> None:
         os.close(file)
 
 
-def _holds(path: str, sha256: str, size: int) -> bool:
-    """Tell whether a file is there with exactly this content."""
-    try:
-        if os.stat(path).st_size != size:  # noqa: PTH116 (twenty thousand times)
-            return False
-        with Path(path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == sha256
-    except OSError:
-        return False
-
-
 def _pour(begun: bytes, stream: BinaryIO, into: Path | None) -> str:
     """Read a stream to its end, copying it where asked, and return its sha256."""
     content = hashlib.sha256(begun)
@@ -274,28 +274,6 @@ def _pour(begun: bytes, stream: BinaryIO, into: Path | None) -> str:
         if file is not None:
             file.close()
     return content.hexdigest()
-
-
-def _flush(paths: Sequence[str], folder: Path) -> None:
-    """Wait until files and their folders are on the disk: at once for the whole disk where the system can, else one by one.
-
-    Raises:
-        OSError: if the disk failed.
-    """
-    if sys.platform == "linux" and len(paths) > 8:
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            library = ctypes.CDLL(None, use_errno=True)
-            if library.syncfs(descriptor) == 0:
-                return
-            raise OSError(ctypes.get_errno(), "the disk could not be written", str(folder))
-        finally:
-            os.close(descriptor)
-    for path in paths:
-        with Path(path).open("rb+") as file:
-            os.fsync(file.fileno())
-    for inside in {Path(path).parent for path in paths} | {folder}:
-        workspace.sync_folder(inside)
 
 
 def read_all(

@@ -35,7 +35,7 @@ _READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 _DISK = 4
 """A helper that took so many times what it worked has waited for a disk, not for a processor that others had."""
 
-_LOCAL = struct.Struct("<4s2xHH18xHH")
+_LOCAL = struct.Struct("<4s2xHH16xHH")
 _STORED, _DEFLATED = 0, 8
 _MOST_BETWEEN = 512
 """Of a zip, in bytes, what mostly lies at most before an entry's content: its name and what programs add."""

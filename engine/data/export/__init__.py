@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import select
 
 from engine import workspace
-from engine.data import items, marks, projects, store
+from engine.data import arrivals, items, marks, projects, store
 from engine.data.export import coco, folders, masks, tags, voc, yolo
 from engine.data.export.base import Bundle, Entry, Exporter, Namer, nothing_to_write
 from engine.data.formats.base import Tally
@@ -71,6 +71,7 @@ def export(
     ids = _ids(project_id)
     if not ids:
         raise StudioError(f"'{project.name}' has no pictures to export", "Import some first.")
+    arrivals.bring_all(project_id)
     result, lost, done = ExportReport(form.key, len(ids)), Tally(), 0
 
     def step() -> None:
