@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from engine.data.formats import Skipped
-from engine.data.scan import Place
+from engine.data.scan import ZipPlace
 from engine.errors import StudioError
 
 __all__ = ["LIMITS", "Archive", "Limits", "check_name", "room_for", "shown_name"]
@@ -93,11 +93,10 @@ class Archive:
         """Return how many bytes an entry claims to unpack to."""
         return self.files[name].file_size
 
-    def place(self, name: str) -> Place:
+    def place(self, name: str) -> ZipPlace:
         """Return where an entry is."""
         info = self.files[name]
-        raw = info.orig_filename.encode("utf-8" if info.flag_bits & 0x800 else "cp437")
-        return info.header_offset, info.compress_size, info.file_size, info.CRC, info.compress_type, raw
+        return info.header_offset, info.compress_size, info.file_size, info.CRC, info.compress_type, info.flag_bits, info.orig_filename
 
     def content(self, name: str, most: int) -> bytes | None:
         """Return an entry's whole content; None where that is more than `most` bytes.

@@ -1,26 +1,24 @@
 """Zips whose pictures are in a project, though most of them are not files of their own yet.
 
 To write twenty thousand files takes six times as long as to read them, and nothing that a user does next needs them all. So an import keeps
-the zip itself, by a second name, with a list of what is where in it (`Arrival`), and enters the pictures; the files are made while they are
-looked through, or as soon as somebody wants to see one (`bring`). The zip is let go once every file is on the disk (`finish`). Whatever ends
-a process in between, the zip is still there, and the next one goes on.
+the zip itself, by a second name, and enters the pictures (`Arrival`); the files are made while they are looked through, or as soon as somebody
+wants to see one (`bring`). The zip is let go once every file is on the disk (`finish`). Whatever ends a process in between, the zip is still
+there, and the next one goes on.
 """
 
 from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
-from functools import lru_cache
+from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO
+from threading import Lock
 
 from engine import locks, workspace
-from engine.data.scan import WHOLE_BYTES, entry_content
+from engine.errors import StudioError
 
 __all__ = ["IMPORT_LOCK", "Arrival", "any_left", "bring", "bring_all", "finish", "finish_unless_importing"]
 
@@ -29,9 +27,6 @@ IMPORT_LOCK = "import.lock"
 
 _FOLDER = "arriving"
 _ZIP = "archive.zip"
-_LIST = "list.json"
-
-_ZipPlace = tuple[int, int, int, int, int, bytes]
 _numbers = itertools.count()
 
 
@@ -45,7 +40,6 @@ class Arrival:
             OSError: if it is on another disk, or its disk knows no second names.
         """
         self._folder = Path(tempfile.mkdtemp(dir=workspace.project_folder(project_id, _FOLDER)))
-        self._places: dict[str, _ZipPlace] = {}
         self._kept = False
         try:
             (self._folder / _ZIP).hardlink_to(archive)
@@ -60,47 +54,96 @@ class Arrival:
         if not self._kept:
             shutil.rmtree(self._folder, ignore_errors=True)
 
-    def add(self, sha256: str, place: _ZipPlace) -> None:
-        """Note where a picture is, by its content."""
-        self._places.setdefault(sha256, place)
-
     def flush(self) -> None:
-        """Have the disk hold the zip and the list, before the database speaks of its pictures."""
-        if not self._places:
-            return
-        told = {sha256: (*where, name.decode("latin-1")) for sha256, (*where, name) in self._places.items()}
+        """Have the disk hold the zip, before the database speaks of its pictures."""
         with (self._folder / _ZIP).open("rb") as file:
             os.fsync(file.fileno())
-        workspace.write_bytes(self._folder / _LIST, json.dumps(told).encode())
-        workspace.sync_folder(self._folder.parent)
+        for folder in (self._folder, self._folder.parent):
+            workspace.sync_folder(folder)
 
     def keep(self) -> None:
         """The zip's pictures now belong to the project."""
-        self._kept = bool(self._places)
+        self._kept = True
 
 
-class _Kept:
-    """A zip that was put aside, and the list of what is where in it."""
+class _Zip:
+    """A zip that was put aside, and the copied pictures of its project: sha256 -> name and path."""
 
     def __init__(self, folder: Path) -> None:
-        told = json.loads((folder / _LIST).read_bytes())
-        self.folder = folder
-        self.places: Mapping[str, _ZipPlace] = {sha256: (*where, name.encode("latin-1")) for sha256, (*where, name) in told.items()}
+        from engine.data.archives import Archive  # not needed by the many processes that only decode pictures
 
-    def content(self, sha256: str, archive: BinaryIO) -> bytes | None:
-        """Return a picture; None if the zip was changed since."""
-        found = entry_content(archive, self.places[sha256], WHOLE_BYTES)
-        return found if found is not None and hashlib.sha256(found).hexdigest() == sha256 else None
+        self._archive = Archive(folder / _ZIP)
+        self._folder = folder
+        self.pictures: Mapping[str, tuple[str, str]] = {}
+        self.look_up()
+
+    def look_up(self) -> None:
+        """Look up the pictures anew."""
+        from sqlalchemy import select
+
+        from engine.data import store
+
+        table = store.items
+        with store.session() as connection:
+            query = select(table.c.sha256, table.c.name, table.c.path).where(table.c.project_id == self._folder.parents[1].name)
+            self.pictures = {sha256: (name, path) for sha256, name, path in connection.execute(query) if not Path(path).is_absolute()}
+
+    def close(self) -> None:
+        """Let the file go."""
+        self._archive.__exit__()
+
+    def size(self, sha256: str) -> int | None:
+        """Return how many bytes a picture has; None if the zip holds none of its name."""
+        name, _ = self.pictures.get(sha256, ("", ""))
+        return self._archive.size(name) if name in self._archive.files else None
+
+    def write(self, sha256: str) -> bool:
+        """Make a picture's file; return False if it is not in the zip.
+
+        Raises:
+            StudioError: if the disk is full.
+        """
+        size = self.size(sha256)
+        if size is None:
+            return False
+        name, path = self.pictures[sha256]
+        try:
+            content = self._archive.content(name, size)
+        except StudioError:  # the zip was changed since
+            return False
+        if content is None or hashlib.sha256(content).hexdigest() != sha256:
+            return False
+        beside, into = self._folder / f"{os.getpid()}-{next(_numbers)}", workspace.home() / path
+        try:
+            beside.write_bytes(content)
+            into.parent.mkdir(exist_ok=True)
+            beside.replace(into)
+        except OSError as error:
+            beside.unlink(missing_ok=True)
+            raise workspace.disk_error(error, into) from error
+        return True
 
 
-_opened = lru_cache(maxsize=1)(_Kept)
+_open: dict[Path, _Zip] = {}  # the one that was asked for last
+_opening = Lock()
 
 
-def _kept(folder: Path) -> _Kept | None:
-    try:
-        return _opened(folder)
-    except (OSError, ValueError):  # its import has not come to the list
-        return None
+def _opened(folder: Path) -> _Zip | None:
+    """Return a zip that was put aside; None if it is not there yet, or no longer."""
+    with _opening:
+        if folder not in _open:
+            _forget()
+            try:
+                _open[folder] = _Zip(folder)
+            except StudioError:
+                return None
+        return _open[folder]
+
+
+def _forget() -> None:
+    for one in _open.values():
+        one.close()
+    _open.clear()
 
 
 def _folders(project: Path) -> list[Path]:
@@ -121,31 +164,17 @@ def bring(path: Path) -> bool:
     Raises:
         StudioError: if the disk is full.
     """
-    project = path.parents[2] if len(path.parents) > 2 and path.parents[1].name == "images" else None
-    for folder in _folders(project) if project is not None else ():
-        kept = _kept(folder)
-        if kept is not None and path.stem in kept.places:
-            try:
-                with (folder / _ZIP).open("rb", buffering=0) as archive:
-                    return _written(kept, path.stem, path, archive)  # type: ignore[arg-type]
-            except FileNotFoundError:  # all are files by now
-                return path.exists()
-    return False
-
-
-def _written(kept: _Kept, sha256: str, path: Path, archive: BinaryIO) -> bool:
-    content = kept.content(sha256, archive)
-    if content is None:
+    if len(path.parents) < 3 or path.parents[1].name != "images":
         return False
-    beside = kept.folder / f"{os.getpid()}-{next(_numbers)}"
-    try:
-        beside.write_bytes(content)
-        path.parent.mkdir(exist_ok=True)
-        beside.replace(path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise workspace.disk_error(error, path) from error
-    return True
+    for folder in _folders(path.parents[2]):
+        kept = _opened(folder)
+        if kept is None:
+            continue
+        if path.stem not in kept.pictures:  # it was entered since
+            kept.look_up()
+        if kept.write(path.stem):
+            break
+    return path.exists()  # made now, or by another process that has let the zip go
 
 
 def bring_all(project_id: str) -> None:
@@ -155,37 +184,19 @@ def bring_all(project_id: str) -> None:
         StudioError: if the disk is full.
     """
     for folder in _folders(workspace.project_folder(project_id)):
-        kept = _kept(folder)
-        if kept is not None:
-            _bring_all(project_id, kept, _is_there)
+        _bring_all(folder, certain=True)
 
 
-def _is_there(path: Path, _sha256: str, _size: int) -> bool:
-    return path.exists()
-
-
-def _bring_all(project_id: str, kept: _Kept, is_whole: Callable[[Path, str, int], bool]) -> list[Path]:
-    """Make the files that are not whole, and return all that the zip brought and the project still has."""
-    found = []
-    with (kept.folder / _ZIP).open("rb", buffering=0) as archive:
-        for path in _paths(project_id):
-            place = kept.places.get(path.stem)
-            if place is None:
-                continue
-            if is_whole(path, path.stem, place[2]) or _written(kept, path.stem, path, archive):  # type: ignore[arg-type]
+def _bring_all(folder: Path, *, certain: bool) -> list[Path]:
+    """Make the files that are not there, or torn unless it is `certain` that none is; return all that the zip has brought."""
+    kept, found = _opened(folder), []
+    if kept is not None:
+        kept.look_up()
+        for sha256, (_, relative) in kept.pictures.items():
+            size, path = kept.size(sha256), workspace.home() / relative
+            if size is not None and ((path.exists() if certain else workspace.holds(path, sha256, size)) or kept.write(sha256)):
                 found.append(path)
     return found
-
-
-def _paths(project_id: str) -> list[Path]:
-    from sqlalchemy import select
-
-    from engine.data import store  # slow to import, and the processes that only decode pictures have no use for it
-
-    home, table = workspace.home(), store.items
-    with store.session() as connection:
-        rows = connection.scalars(select(table.c.path).where(table.c.project_id == project_id))
-        return [home / row for row in rows if not Path(row).is_absolute()]
 
 
 def finish(project_id: str, *, certain: bool = False) -> None:
@@ -199,11 +210,10 @@ def finish(project_id: str, *, certain: bool = False) -> None:
         StudioError: if the disk is full.
     """
     for folder in _folders(workspace.project_folder(project_id)):
-        kept = _kept(folder)
-        if kept is not None:
-            workspace.flush(_bring_all(project_id, kept, _is_there if certain else workspace.holds), workspace.project_folder(project_id, "images"))
+        workspace.flush(_bring_all(folder, certain=certain), workspace.project_folder(project_id, "images"))
+        with _opening:
+            _forget()
         shutil.rmtree(folder, ignore_errors=True)
-    _opened.cache_clear()
 
 
 def finish_unless_importing(project_id: str) -> None:

@@ -77,6 +77,7 @@ class Reader:
         self._arrival = arrival
         self._folder = workspace.project_folder(project_id, "images")
         self._home = len(workspace.home().as_posix()) + 1
+        self._later = self._folder.as_posix()[self._home :]
         self._new: list[str] = []
         self._made: set[str] = set()
         self._begun: dict[str, object] = {}
@@ -127,11 +128,7 @@ class Reader:
 
     def _known(self, found: Found, scanned: Scanned) -> Taken:
         sha256, suffix, width, height, turn = scanned
-        if self._arrival is None:
-            path = self._source.files[found.name]
-        else:
-            path = f"{self._folder.as_posix()}/{sha256[:2]}/{sha256}{suffix}"[self._home :]
-            self._arrival.add(sha256, self._source.place(found.name))  # type: ignore[attr-defined]
+        path = f"{self._later}/{sha256[:2]}/{sha256}{suffix}" if self._arrival is not None else self._source.files[found.name]
         return self._taken(found, sha256, path, Checked(suffix, width, height, turn), None)
 
     def take(self, chunk: Sequence[Found]) -> list[Taken | Skipped]:

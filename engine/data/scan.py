@@ -19,13 +19,16 @@ from typing import Any, BinaryIO
 
 from engine.data import headers
 
-__all__ = ["WHOLE_BYTES", "Place", "Scanned", "entry_content", "file_content", "receive", "scan", "send", "serve"]
+__all__ = ["WHOLE_BYTES", "Place", "Scanned", "ZipPlace", "entry_content", "file_content", "receive", "scan", "send", "serve"]
 
 WHOLE_BYTES = 8 << 20
 """Pictures up to this size are read in one piece."""
 
-Place = str | tuple[int, int, int, int, int, bytes]
-"""Where a picture is: a file's path; or in a zip the offset of its entry, packed and whole size in bytes, CRC-32, method and raw name."""
+ZipPlace = tuple[int, int, int, int, int, int, str]
+"""Of a zip's entry: its offset, packed and whole size in bytes, CRC-32, method, flags, and name as the directory has it."""
+
+Place = str | ZipPlace
+"""Where a picture is: a file's path, or an entry of a zip."""
 
 Scanned = tuple[str, str, int, int, int]
 """A picture's sha256, suffix, width, height and turn, as `measured.Checked` has them."""
@@ -37,6 +40,7 @@ _DISK = 4
 
 _LOCAL = struct.Struct("<4s2xHH16xHH")
 _STORED, _DEFLATED = 0, 8
+_UTF_8 = 0x800
 _MOST_BETWEEN = 512
 """Of a zip, in bytes, what mostly lies at most before an entry's content: its name and what programs add."""
 
@@ -60,13 +64,13 @@ def file_content(path: str, most: int) -> bytes | None:
         os.close(file)
 
 
-def entry_content(archive: BinaryIO, place: tuple[int, int, int, int, int, bytes], most: int) -> bytes | None:
+def entry_content(archive: BinaryIO, place: ZipPlace, most: int) -> bytes | None:
     """Return a zip entry's whole content; None where it is larger, packed in a rare way, damaged, or not what the zip's directory says.
 
     Raises:
         OSError: if the zip cannot be read.
     """
-    offset, packed, size, crc, method, name = place
+    offset, packed, size, crc, method, told, name = place
     if max(packed, size) > most:
         return None
     archive.seek(offset)
@@ -75,7 +79,7 @@ def entry_content(archive: BinaryIO, place: tuple[int, int, int, int, int, bytes
         return None
     mark, flags, local_method, name_bytes, extra_bytes = _LOCAL.unpack_from(found)
     begin = _LOCAL.size + name_bytes
-    if mark != b"PK\x03\x04" or flags & 1 or local_method != method or found[_LOCAL.size : begin] != name:
+    if mark != b"PK\x03\x04" or flags & 1 or local_method != method or found[_LOCAL.size : begin] != name.encode("utf-8" if told & _UTF_8 else "cp437"):
         return None
     begin += extra_bytes
     content = found[begin : begin + packed]
