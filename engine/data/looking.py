@@ -107,6 +107,7 @@ def _waiting(project_id: str) -> list[_Waiting]:
 
 
 def _look(project_id: str, waiting: Sequence[_Waiting], report: Callable[[int, int], None], should_stop: Callable[[], bool]) -> list[TakenOut] | None:
+    arrivals.bring_all(project_id, should_stop)
     seen: dict[int, str] = {}
     damaged: dict[int, TakenOut] = {}
     out: list[TakenOut] = []

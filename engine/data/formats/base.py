@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 import unicodedata
 from array import array
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -154,18 +153,18 @@ class Tally:
     """Counts what is wrong with labels by reason, remembering where each was met first."""
 
     def __init__(self) -> None:
-        self._counts: Counter[str] = Counter()
+        self._counts: dict[str, int] = {}  # a plain one takes a third of the time to make, and each picture has one
         self._first: dict[str, str] = {}
 
     def add(self, reason: str, where: str = "", count: int = 1) -> None:
         """Count a reason, such as 'a box has no inside'."""
-        self._counts[reason] += count
+        self._counts[reason] = self._counts.get(reason, 0) + count
         self._first.setdefault(reason, where)
 
     @property
     def total(self) -> int:
         """How many there were, all reasons together."""
-        return self._counts.total()
+        return sum(self._counts.values())
 
     @staticmethod
     def of(several: Iterable[Tally | None]) -> Tally:
@@ -184,7 +183,8 @@ class Tally:
     def sentences(self) -> list[str]:
         """Say each reason with its count, the most frequent first."""
         return [
-            f"{count:,} × {reason}" + (f" (first: {self._first[reason][:120]})" if self._first[reason] else "") for reason, count in self._counts.most_common()
+            f"{count:,} × {reason}" + (f" (first: {self._first[reason][:120]})" if self._first[reason] else "")
+            for reason, count in sorted(self._counts.items(), key=lambda pair: -pair[1])
         ]
 
 
