@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from subprocess import Popen
 from typing import Literal
 
 from engine import locks, workspace
@@ -260,12 +261,12 @@ def _entered(
     should_stop: Callable[[], bool],
 ) -> _In:
     """Read pictures and enter them into the project."""
-    with sources.opened(path) as (source, only):
+    with scanner.expected(path) as process, sources.opened(path) as (source, only):
         is_folder = isinstance(source, sources.Folder)
         if in_place and not is_folder:
             raise StudioError("pictures in an archive cannot be used in place", "Import them by copy, or unpack it and choose its folder.")
         copy = not (is_folder if in_place is None else in_place)
-        with _helped(project_id, source, copy) as (helper, arrival):  # which reads pictures while the labels are read
+        with _helped(project_id, source, process, copy=copy) as (helper, arrival):  # which reads pictures while the labels are read
             data = _read_source(source, only, _settled(project_id, task))
             fitted = _fitted(project_id, data, mapping)
             pictures, dropped = _renamed(data, fitted, mapping)
@@ -278,10 +279,12 @@ def _entered(
 
 
 @contextmanager
-def _helped(project_id: str, source: sources.Source, copy: bool) -> Iterator[tuple[scanner.Scanner | None, arrivals.Arrival | None]]:
+def _helped(
+    project_id: str, source: sources.Source, process: Popen[bytes] | None, *, copy: bool
+) -> Iterator[tuple[scanner.Scanner | None, arrivals.Arrival | None]]:
     """Give a helper process for pictures that need not be copied now: those of a folder that stay there, and of a zip that can be put aside."""
     if isinstance(source, Archive):
-        with scanner.started(source) as helper:
+        with scanner.started(source, process) as helper:
             try:
                 arrival = arrivals.Arrival(project_id, source.path) if helper is not None else None
             except OSError:

@@ -14,10 +14,13 @@ import struct
 import sys
 import time
 import zlib
-from collections.abc import Sequence
-from typing import Any, BinaryIO
 
 from engine.data import headers
+
+TYPE_CHECKING = False  # `typing` itself would double the time this takes to start
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any, BinaryIO
 
 __all__ = ["WHOLE_BYTES", "Place", "Scanned", "ZipPlace", "entry_content", "file_content", "receive", "scan", "send", "serve"]
 

@@ -18,10 +18,13 @@ from engine.data.images import SUFFIXES
 from engine.data.scan import Scanned
 from engine.data.sources import Folder
 
-__all__ = ["Scanner", "started"]
+__all__ = ["Scanner", "expected", "started"]
 
 WORTH = 1000
 """Pictures from which a process is worth starting."""
+
+_LARGE_BYTES = 4 << 20
+"""Of a zip that may hold so many."""
 
 _FRAME = 128
 """Pictures that are sent together."""
@@ -36,13 +39,45 @@ _PROGRAM = f"import sys; sys.path.insert(0, {str(_ROOT)!r}); from engine.data.sc
 
 
 @contextmanager
-def started(source: Folder | Archive) -> Iterator[Scanner | None]:
-    """Give a helper process that has begun to read a source's pictures; None where it is not worth it or cannot be started."""
+def expected(path: Path) -> Iterator[subprocess.Popen[bytes] | None]:
+    """Give a process that will probably be wanted, while it is not known yet what is in a zip: it takes as long to start as that to be read."""
+    found = None
+    with suppress(OSError):
+        if path.suffix.lower() == ".zip" and path.stat().st_size >= _LARGE_BYTES:
+            found = _process()
+    try:
+        yield found
+    finally:
+        if found is not None:
+            _end(found)
+
+
+def _process() -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-I", "-S", "-c", _PROGRAM]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        with suppress(OSError):  # of what was still to be written
+            pipe.close()  # type: ignore[union-attr]
+
+
+@contextmanager
+def started(source: Folder | Archive, process: subprocess.Popen[bytes] | None = None) -> Iterator[Scanner | None]:
+    """Give a helper process that has begun to read a source's pictures; None where it is not worth it or cannot be started.
+
+    Args:
+        source: the folder or zip.
+        process: one that was `expected`.
+    """
     names = sorted(name for name in source.files if name[name.rfind(".") :].lower() in SUFFIXES)
     found = None
     if len(names) >= WORTH and (os.cpu_count() or 1) > 1:
         with suppress(OSError):
-            found = Scanner(source, names)
+            found = Scanner(source, names, process)
     try:
         yield found
     finally:
@@ -53,14 +88,13 @@ def started(source: Folder | Archive) -> Iterator[Scanner | None]:
 class Scanner:
     """A helper process. Once it ended, for whatever reason, nothing more is known of any picture."""
 
-    def __init__(self, source: Folder | Archive, names: Iterable[str]) -> None:
-        """Start it on these pictures, as long as `want` does not say which are.
+    def __init__(self, source: Folder | Archive, names: Iterable[str], process: subprocess.Popen[bytes] | None = None) -> None:
+        """Start it, or one that was started, on these pictures, as long as `want` does not say which are.
 
         Raises:
             OSError: if the system does not let us.
         """
-        command = [sys.executable, "-I", "-S", "-c", _PROGRAM]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self._process = process or _process()
         self._source = source
         self._changed = Condition()  # guards what follows
         self._unsent = deque(names)
@@ -104,10 +138,7 @@ class Scanner:
         self._process.kill()
         for thread in self._threads:
             thread.join()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            with suppress(OSError):  # of what was still to be written
-                pipe.close()  # type: ignore[union-attr]
+        _end(self._process)
 
     def _write(self) -> None:
         with suppress(OSError, ValueError):  # it ended: `_read` notices
