@@ -223,18 +223,20 @@ def check_name(raw: str, folder: bool, limits: Limits, kind: str = "zip") -> str
 
 
 def _check_entry(info: zipfile.ZipInfo, name: str, limits: Limits) -> None:
-    shown = shown_name(name)
     form = info.external_attr >> 16
     if info.create_system == 3 and stat.S_IFMT(form) not in (0, stat.S_IFREG):
-        raise StudioError(f"'{shown}' in the zip is a link or a device, not a file; nothing was unpacked", "Zip the pictures themselves.")
+        raise StudioError(f"'{shown_name(name)}' in the zip is a link or a device, not a file; nothing was unpacked", "Zip the pictures themselves.")
     if info.flag_bits & 0x41:
-        raise StudioError(f"'{shown}' in the zip is encrypted", "Unpack it with its password, then choose the folder.")
+        raise StudioError(f"'{shown_name(name)}' in the zip is encrypted", "Unpack it with its password, then choose the folder.")
     if info.compress_type not in _METHODS:
-        raise StudioError(f"'{shown}' is packed by a method ({info.compress_type}) that cannot be read here", "Unpack it, then choose the folder.")
+        raise StudioError(f"'{shown_name(name)}' is packed by a method ({info.compress_type}) that cannot be read here", "Unpack it, then choose the folder.")
     if info.file_size > limits.one:
-        raise StudioError(f"'{shown}' in the zip claims {info.file_size / 2**20:,.0f} MB, more than {limits.one / 2**20:,.0f}", "Leave it out.")
+        claimed = f"'{shown_name(name)}' in the zip claims {info.file_size / 2**20:,.0f} MB"
+        raise StudioError(f"{claimed}, more than {limits.one / 2**20:,.0f}", "Leave it out.")
     if info.file_size > limits.ratio_from and info.file_size > limits.ratio * max(info.compress_size, 1):
-        raise StudioError(f"'{shown}' unpacks to more than {limits.ratio:g} times its size: a zip bomb; nothing was unpacked", "Do not use this zip.")
+        raise StudioError(
+            f"'{shown_name(name)}' unpacks to more than {limits.ratio:g} times its size: a zip bomb; nothing was unpacked", "Do not use this zip."
+        )
 
 
 def _check_together(infos: list[zipfile.ZipInfo], path: Path, limits: Limits) -> None:

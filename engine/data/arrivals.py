@@ -13,16 +13,14 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from engine import locks, workspace
-from engine.data.scan import entry_content
+from engine.data.scan import WHOLE_BYTES, entry_content
 from engine.errors import StudioError
-
-if TYPE_CHECKING:
-    from engine.data.archives import Archive
 
 __all__ = ["IMPORT_LOCK", "Arrival", "any_left", "bring", "bring_all", "finish", "finish_unless_importing"]
 
@@ -72,38 +70,32 @@ class Arrival:
 
 
 class _Zip:
-    """A zip that was put aside, and the copied pictures of its project: sha256 -> name and path."""
+    """A zip that was put aside, and the copied pictures of its project: sha256 -> name and path. It is not kept open, so that it can be let go."""
 
     def __init__(self, folder: Path) -> None:
-        """Open it.
+        """Read what is where in it.
 
         Raises:
             StudioError, FileNotFoundError: if it is not there, or no whole zip.
         """
+        from engine.data.archives import Archive  # not needed by the many processes that only decode pictures
+
         self._folder = folder
         self._home, self._beside = workspace.home().as_posix(), f"{folder.as_posix()}/{os.getpid()}"
-        self._using = Lock()
-        self._archive: Archive | None = None
+        self._writing = Lock()
         self._made: set[str] = set()
         self.pictures: Mapping[str, tuple[str, str]] = {}
-        self._open()
+        with Archive(folder / _ZIP) as archive:
+            self._places = {name: archive.place(name) for name in archive.files}
         self.look_up()
 
-    def _open(self) -> tuple[Archive, BinaryIO]:
-        if self._archive is None:
-            from engine.data.archives import Archive  # not needed by the many processes that only decode pictures
+    def file(self) -> BinaryIO:
+        """Open it for `write` and `holds`.
 
-            self._archive = Archive(self._folder / _ZIP)
-            self._file = (self._folder / _ZIP).open("rb", buffering=0)
-        return self._archive, self._file  # type: ignore[return-value]
-
-    def close(self) -> None:
-        """Let the file go; who still has this opens it again."""
-        with self._using:
-            if self._archive is not None:
-                self._archive.__exit__()
-                self._file.close()
-            self._archive = None
+        Raises:
+            FileNotFoundError: if another process let it go.
+        """
+        return (self._folder / _ZIP).open("rb", buffering=0)  # type: ignore[return-value]
 
     def look_up(self) -> None:
         """Look up the pictures anew."""
@@ -116,14 +108,22 @@ class _Zip:
             query = select(table.c.sha256, table.c.name, table.c.path).where(table.c.project_id == self._folder.parents[1].name)
             self.pictures = {sha256: (name, path) for sha256, name, path in connection.execute(query) if path.startswith("projects/")}
 
-    def write(self, sha256: str) -> bool:
+    def path(self, sha256: str) -> str:
+        """Return where a picture's file is, or will be."""
+        return f"{self._home}/{self.pictures[sha256][1]}"
+
+    def knows(self, sha256: str) -> bool:
+        """Tell whether the zip has a picture of this one's name."""
+        return sha256 in self.pictures and self.pictures[sha256][0] in self._places
+
+    def write(self, sha256: str, file: BinaryIO) -> bool:
         """Make a picture's file; return False if it is not in the zip.
 
         Raises:
             StudioError: if the disk is full.
         """
-        with self._using:  # one thread is as fast as several
-            content = self._content(sha256)
+        with self._writing:  # one thread is as fast as several
+            content = self._content(sha256, file)
             if content is None:
                 return False
             into = self.path(sha256)
@@ -132,64 +132,41 @@ class _Zip:
                 if parent not in self._made:
                     Path(parent).mkdir(exist_ok=True)
                     self._made.add(parent)
-                with open(self._beside, "wb") as file:  # noqa: PTH123 (twenty thousand times, as all that follows)
-                    file.write(content)
+                with open(self._beside, "wb") as beside:  # noqa: PTH123 (twenty thousand times, as all that follows)
+                    beside.write(content)
                 os.replace(self._beside, into)  # noqa: PTH105
             except OSError as error:
                 Path(self._beside).unlink(missing_ok=True)
                 raise workspace.disk_error(error, Path(into)) from error
             return True
 
-    def path(self, sha256: str) -> str:
-        """Return where a picture's file is, or will be."""
-        return f"{self._home}/{self.pictures[sha256][1]}"
-
-    def _content(self, sha256: str) -> bytes | None:
+    def _content(self, sha256: str, file: BinaryIO) -> bytes | None:
         """Return a picture; None if the zip has none of its name, or was changed since."""
-        name, _ = self.pictures.get(sha256, ("", ""))
-        try:
-            archive, file = self._open()
-            if name not in archive.files:
-                return None
-            found = entry_content(file, archive.place(name), archive.size(name))
-            if found is None:
-                found = archive.content(name, archive.size(name))
-        except _GONE:
+        if not self.knows(sha256):
             return None
-        return found if found is not None and hashlib.sha256(found).hexdigest() == sha256 else None
+        content = entry_content(file, self._places[self.pictures[sha256][0]], WHOLE_BYTES)
+        return content if content is not None and hashlib.sha256(content).hexdigest() == sha256 else None
 
-    def knows(self, sha256: str) -> bool:
-        """Tell whether the zip has a picture of this one's name."""
-        with self._using:
-            return self.pictures[sha256][0] in self._open()[0].files
-
-    def holds(self, sha256: str) -> bool:
+    def holds(self, sha256: str, file: BinaryIO) -> bool:
         """Tell whether a picture's file is there, and whole."""
-        with self._using:
-            content = self._content(sha256)
+        content = self._content(sha256, file)
         return content is not None and workspace.holds(self.path(sha256), sha256, len(content))
 
 
-_open: dict[Path, _Zip] = {}  # the one that was asked for last
-_opening = Lock()
+_last: dict[Path, _Zip] = {}  # the one that was asked for last
+_reading = Lock()
 
 
-def _opened(folder: Path) -> _Zip | None:
+def _read(folder: Path) -> _Zip | None:
     """Return a zip that was put aside; None if it is not there yet, or no longer."""
-    with _opening:
-        if folder not in _open:
-            _forget()
+    with _reading:
+        if folder not in _last:
+            _last.clear()
             try:
-                _open[folder] = _Zip(folder)
+                _last[folder] = _Zip(folder)
             except _GONE:
                 return None
-        return _open[folder]
-
-
-def _forget() -> None:
-    for one in _open.values():
-        one.close()
-    _open.clear()
+        return _last[folder]
 
 
 def _folders(project: Path) -> list[Path]:
@@ -216,13 +193,14 @@ def bring(path: Path) -> bool:
     if len(path.parents) < 3 or path.parents[1].name != "images":
         return False
     for folder in _folders(path.parents[2]):
-        kept = _opened(folder)
+        kept = _read(folder)
         if kept is None:
             continue
         if path.stem not in kept.pictures:  # it was entered since
             kept.look_up()
-        if kept.write(path.stem):
-            break
+        with suppress(FileNotFoundError), kept.file() as file:
+            if kept.write(path.stem, file):
+                break
     return path.exists()
 
 
@@ -238,15 +216,16 @@ def bring_all(project_id: str, should_stop: Callable[[], bool] = lambda: False) 
 
 def _bring_all(folder: Path, *, certain: bool, should_stop: Callable[[], bool] = lambda: False) -> list[str]:
     """Make the files that are not there, or torn unless it is `certain` that none is; return all that the zip may have brought."""
-    kept, found = _opened(folder), []
+    kept, found = _read(folder), []
     if kept is not None:
         kept.look_up()
-        for sha256 in kept.pictures:
-            if should_stop():
-                break
-            path = kept.path(sha256)
-            if kept.knows(sha256) and ((os.path.exists(path) if certain else kept.holds(sha256)) or kept.write(sha256)):  # noqa: PTH110
-                found.append(path)
+        with suppress(FileNotFoundError), kept.file() as file:  # or another process has finished meanwhile
+            for sha256 in filter(kept.knows, kept.pictures):
+                if should_stop():
+                    break
+                path = kept.path(sha256)
+                if (os.path.exists(path) if certain else kept.holds(sha256, file)) or kept.write(sha256, file):  # noqa: PTH110
+                    found.append(path)
     return found
 
 
@@ -262,8 +241,6 @@ def finish(project_id: str, *, certain: bool = False) -> None:
     """
     for folder in _folders(workspace.project_folder(project_id)):
         workspace.flush(_bring_all(folder, certain=certain), workspace.project_folder(project_id, "images"))
-        with _opening:
-            _forget()
         shutil.rmtree(folder, ignore_errors=True)
 
 
