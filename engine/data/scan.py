@@ -137,7 +137,7 @@ def receive(stream: BinaryIO) -> Any:
 def serve(asked: BinaryIO, answers: BinaryIO) -> None:
     """Answer frames until there are no more."""
     path = receive(asked)
-    archive = open(path, "rb", buffering=0) if path else None  # noqa: PTH123, SIM115 (pathlib takes 10 ms to import; it is open until the end)
+    archive = open(path, "rb", buffering=_BLOCK) if path else None  # noqa: PTH123, SIM115 (pathlib takes 10 ms to import; it is open until the end)
     while True:
         try:
             places: Sequence[Place] = receive(asked)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import re
+import zipfile
 
+from PIL import Image
 from playwright.sync_api import Page, expect
 
 from engine import locks
@@ -55,3 +58,38 @@ def test_pictures_are_there_while_they_are_looked_through(page: Page, studio: St
     screenshots(page, "data-taken-out")
     expect(page.get_by_test_id("stMetric").filter(has_text="Pictures")).to_contain_text("36")
     expect(page.get_by_test_id("stMetric").filter(has_text="Training")).not_to_contain_text("–")
+
+
+def test_pictures_of_a_large_zip_are_seen_before_they_are_files(page: Page, studio: Studio) -> None:
+    packed = studio.home.parent / "many.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        for number in range(1100):
+            memory = io.BytesIO()
+            Image.new("RGB", (32, 24), (number % 256, number // 256 * 50, 90)).save(memory, "PNG")
+            archive.writestr(f"many/{('warm', 'cold')[number % 2]}/{number:04}.png", memory.getvalue())
+    studio.engine("projects", "create", "Many")
+    page.goto("/")
+    ready(page)
+    page.locator("[class*='st-key-card-']").filter(has_text="Many").get_by_role("button", name="Open").click()
+    page.wait_for_url(re.compile("project="))
+    ready(page)
+    go(page, "data")
+    found = re.search(r"project=([0-9a-f]+)", page.url)
+    assert found
+    folder = studio.home / "projects" / found[1]
+    lock = locks.hold(folder / "look.lock")
+    assert lock is not None
+    with lock:
+        page.locator("input[type=file]:not(.folder)").first.set_input_files(str(packed))
+        expect(page.get_by_role("button", name="Import 1,100 pictures")).to_be_visible()
+        key_button(page, "import").click()
+        expect(page.get_by_text("All pictures are here")).to_be_visible(timeout=60_000)
+        tile = page.locator(".wall .tile img").first
+        expect(tile).to_be_visible()
+        page.wait_for_function("tile => tile.complete && tile.naturalWidth > 0", arg=tile.element_handle())
+        assert any((folder / "arriving").iterdir())
+        assert sum(path.is_file() for path in (folder / "images").rglob("*.png")) < 200  # those that are looked at, and no more
+        screenshots(page, "data-arriving")
+    expect(page.get_by_test_id("stMetric").filter(has_text="Training")).not_to_contain_text("–", timeout=60_000)
+    assert sum(path.is_file() for path in (folder / "images").rglob("*.png")) == 1100
+    assert not any((folder / "arriving").iterdir())
