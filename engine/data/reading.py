@@ -117,7 +117,10 @@ class Reader:
 
     def answer(self, chunk: Sequence[Found]) -> tuple[float, list[Taken | Skipped]]:
         """Return how many seconds some pictures took, and what was read of them: by the helper process where there is one and it can tell."""
-        if self._scanner is None or self._scanner.slow:
+        if self._scanner is not None and self._scanner.slow:
+            self._scanner.close()  # it would take the disk from those who read now
+            self._scanner = None
+        if self._scanner is None:
             began = time.perf_counter()
             results = self.take(chunk)
             return time.perf_counter() - began, results

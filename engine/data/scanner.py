@@ -131,7 +131,7 @@ class Scanner:
             return [self._found.pop(name, None) for name in names]
 
     def close(self) -> None:
-        """End the process."""
+        """End the process, if it still runs."""
         with self._changed:
             self._over = True
             self._changed.notify_all()

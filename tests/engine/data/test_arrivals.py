@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import shutil
 import signal
 import subprocess
 import sys
@@ -207,6 +208,44 @@ def test_two_zips_stopped_one_after_the_other(project: Project, packed: Path, tm
     assert (report.added, items.count_items(project.id)) == (10, 30)
     assert _whole(project)
     assert not arrivals.any_left(project.id)
+
+
+def test_on_a_full_disk_nothing_is_lost_and_it_goes_on_once_there_is_room(tmp_path: Path) -> None:
+    """A real small disk: the zip and its pictures' sizes fit, not the 4 KB blocks that the files take."""
+    if subprocess.run(["unshare", "-rm", "true"], capture_output=True, check=False).returncode if shutil.which("unshare") else True:
+        pytest.skip("no small disk can be mounted here")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    code = f"""
+import io, zipfile
+from pathlib import Path
+from PIL import Image
+from engine.data import arrivals, importing, items, looking, projects
+disk = Path({str(disk)!r})
+(disk / "filling").write_bytes(bytes(6 << 20))
+with zipfile.ZipFile(disk / "many.zip", "w") as archive:
+    for number in range(1500):
+        memory = io.BytesIO()
+        Image.new("RGB", (5, 5), (number % 256, number // 256, 9)).save(memory, "PNG")
+        archive.writestr(f"many/ab/{{number}}.png", memory.getvalue())
+project = projects.create("Full")
+try:
+    importing.import_path(project.id, disk / "many.zip")
+except Exception as error:
+    print(type(error).__name__, error)
+print(items.count_items(project.id), arrivals.any_left(project.id))
+(disk / "many.zip").unlink()
+(disk / "filling").unlink()
+found = looking.finish(project.id)
+files = sum(item.path.exists() for item in items.list_items(project.id, limit=2000))
+print(found, looking.left(project.id), files, arrivals.any_left(project.id))
+"""
+    script = f'mount -t tmpfs -o size=12m none "{disk}" && GRAFT_HOME="{disk}" "{sys.executable}" -c "$0"'
+    done = subprocess.run(["unshare", "-rm", "sh", "-c", script, code], capture_output=True, text=True, timeout=120, check=False)
+    said, entered, finished = done.stdout.strip().splitlines() or ["", "", done.stderr]
+    assert said.startswith("StudioError the disk is full"), said
+    assert entered == "1500 True"
+    assert finished == "[] 0 1500 False"
 
 
 def test_a_picture_elsewhere_is_none_of_its_business(project: Project, packed: Path, tmp_path: Path) -> None:
