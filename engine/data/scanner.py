@@ -163,7 +163,7 @@ class Scanner:
                 seconds, found = scan.receive(self._process.stdout)  # type: ignore[arg-type]
                 with self._changed:
                     names = self._sent.popleft()
-                    self._found.update(zip(names, found, strict=True))
+                    self._found.update((name, one and tuple(one)) for name, one in zip(names, found, strict=True))
                     self._missing.difference_update(names)
                     self._slow = self._slow + 1 if seconds > _SLOW_S * len(names) else 0
                     self._changed.notify_all()
