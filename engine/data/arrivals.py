@@ -240,6 +240,8 @@ def finish(project_id: str, *, certain: bool = False) -> None:
         StudioError: if the disk is full.
     """
     for folder in _folders(workspace.project_folder(project_id)):
+        if _read(folder) is None and (folder / _ZIP).exists():
+            continue  # it cannot be read now, and may be all there is of some pictures
         workspace.flush(_bring_all(folder, certain=certain), workspace.project_folder(project_id, "images"))
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import struct
-import sys
 import time
 import zlib
 
@@ -147,7 +146,3 @@ def serve(asked: BinaryIO, answers: BinaryIO) -> None:
         found = [scan(place, archive) for place in places]  # type: ignore[arg-type]
         took, worked = time.perf_counter() - began, time.process_time() - worked
         send(answers, (took if took > _DISK * worked else worked, found))
-
-
-if __name__ == "__main__":
-    serve(sys.stdin.buffer, sys.stdout.buffer)

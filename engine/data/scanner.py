@@ -40,7 +40,7 @@ _PROGRAM = f"import sys; sys.path.insert(0, {str(_ROOT)!r}); from engine.data.sc
 
 @contextmanager
 def expected(path: Path) -> Iterator[subprocess.Popen[bytes] | None]:
-    """Give a process that will probably be wanted, while it is not known yet what is in a zip: it takes as long to start as that to be read."""
+    """Give a process that will probably be wanted, while it is not known yet what is in a zip: it starts meanwhile."""
     found = None
     with suppress(OSError):
         if path.suffix.lower() == ".zip" and path.stat().st_size >= _LARGE_BYTES:

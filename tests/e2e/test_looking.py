@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import zipfile
+from pathlib import Path
 
 from PIL import Image
 from playwright.sync_api import Page, expect
@@ -14,19 +15,24 @@ from tests.e2e.steps import Studio, at_rest, go, key_button, ready, screenshots
 from tests.pages.drawn import class_folders, damaged_inside
 
 
-def test_pictures_are_there_while_they_are_looked_through(page: Page, studio: Studio) -> None:
-    folder = class_folders(studio.home.parent / "fruit", "red", "green", "blue", each=12)
-    (folder / "red" / "inside.jpg").write_bytes(damaged_inside((folder / "red" / "0.jpg").read_bytes()))
-    studio.engine("projects", "create", "Slow")
+def _data_page(page: Page, studio: Studio, name: str) -> Path:
+    """Make a project, open its Data page, and return its folder."""
+    studio.engine("projects", "create", name)
     page.goto("/")
     ready(page)
-    page.locator("[class*='st-key-card-']").filter(has_text="Slow").get_by_role("button", name="Open").click()
+    page.locator("[class*='st-key-card-']").filter(has_text=name).get_by_role("button", name="Open").click()
     page.wait_for_url(re.compile("project="))
     ready(page)
     go(page, "data")
     found = re.search(r"project=([0-9a-f]+)", page.url)
     assert found
-    lock = locks.hold(studio.home / "projects" / found[1] / "look.lock")  # as if another process were looking, for as long as this test likes
+    return studio.home / "projects" / found[1]
+
+
+def test_pictures_are_there_while_they_are_looked_through(page: Page, studio: Studio) -> None:
+    folder = class_folders(studio.home.parent / "fruit", "red", "green", "blue", each=12)
+    (folder / "red" / "inside.jpg").write_bytes(damaged_inside((folder / "red" / "0.jpg").read_bytes()))
+    lock = locks.hold(_data_page(page, studio, "Slow") / "look.lock")  # as if another process were looking, for as long as this test likes
     assert lock is not None
     with lock:
         page.locator("input.folder").set_input_files(str(folder))
@@ -67,16 +73,7 @@ def test_pictures_of_a_large_zip_are_seen_before_they_are_files(page: Page, stud
             memory = io.BytesIO()
             Image.new("RGB", (32, 24), (number % 256, number // 256 * 50, 90)).save(memory, "PNG")
             archive.writestr(f"many/{('warm', 'cold')[number % 2]}/{number:04}.png", memory.getvalue())
-    studio.engine("projects", "create", "Many")
-    page.goto("/")
-    ready(page)
-    page.locator("[class*='st-key-card-']").filter(has_text="Many").get_by_role("button", name="Open").click()
-    page.wait_for_url(re.compile("project="))
-    ready(page)
-    go(page, "data")
-    found = re.search(r"project=([0-9a-f]+)", page.url)
-    assert found
-    folder = studio.home / "projects" / found[1]
+    folder = _data_page(page, studio, "Many")
     lock = locks.hold(folder / "look.lock")
     assert lock is not None
     with lock:

@@ -210,6 +210,21 @@ def test_two_zips_stopped_one_after_the_other(project: Project, packed: Path, tm
     assert not arrivals.any_left(project.id)
 
 
+def test_a_zip_that_cannot_be_read_now_is_not_let_go(project: Project, packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _killed(project, packed, "look")
+
+    def unreadable(_folder: Path) -> None:
+        raise StudioError("archive.zip cannot be read (Too many open files)", "Try again.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(arrivals, "_Zip", unreadable)
+        looking.finish(project.id)
+    assert arrivals.any_left(project.id)
+    looking.finish(project.id)
+    assert _whole(project)
+    assert not arrivals.any_left(project.id)
+
+
 def test_on_a_full_disk_nothing_is_lost_and_it_goes_on_once_there_is_room(tmp_path: Path) -> None:
     """A real small disk: the zip and its pictures' sizes fit, not the 4 KB blocks that the files take."""
     if subprocess.run(["unshare", "-rm", "true"], capture_output=True, check=False).returncode if shutil.which("unshare") else True:
