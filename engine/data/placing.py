@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,8 @@ from engine.errors import StudioError
 
 __all__ = ["Placed", "place"]
 
-Placed = tuple[str, str, dict[str, Any]]
-"""Class, kind and shape as it is kept (see `shapes`)."""
+Placed = tuple[str, str, str]
+"""Class, kind, and shape as it is kept (see `shapes`), in JSON."""
 
 _SAME_FORM = 0.02
 """How far the proportions of a frame may be from the picture's for its labels to be scaled: rounding of small sizes."""
@@ -34,9 +35,9 @@ def place(marks: tuple[Drawn, ...], stated: tuple[int, int] | None, picture: Che
     fits = stated is None or stated == (picture.width, picture.height)
     for mark in marks:
         if fits and mark.kind == "box" and not (mark.relative or mark.crowd):
-            kept = shapes.inside(mark.shape, picture.width, picture.height)
-            if kept is not None:
-                placed.append((mark.label, "box", kept))
+            written = shapes.inside(mark.shape, picture.width, picture.height)
+            if written is not None:
+                placed.append((mark.label, "box", written))
                 continue
         try:
             geometry = _geometry(mark, stated, picture, name, tally)
@@ -44,7 +45,7 @@ def place(marks: tuple[Drawn, ...], stated: tuple[int, int] | None, picture: Che
                 geometry["crowd"] = True
             kept = shapes.checked(mark.kind, geometry, picture.width, picture.height)
             assert kept is not None, "only whole-picture labels have no shape"
-            placed.append((mark.label, mark.kind, kept))
+            placed.append((mark.label, mark.kind, json.dumps(kept)))
         except StudioError as error:
             tally.add(f"{error.problem.partition(' (')[0]}: that label was left out", name)
         except (*DAMAGE, MemoryError):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from PIL import Image
 
@@ -29,7 +31,7 @@ class Sample:
     width: int
     height: int
     labels: tuple[str, ...]
-    marks: Sequence[placing.Placed]
+    marks: Sequence[tuple[str, str, dict[str, Any]]]
 
 
 def sample(source: sources.Source, data: DataSet, count: int) -> list[Sample]:
@@ -72,5 +74,5 @@ def _read(source: sources.Source, data: DataSet, found: Found) -> Sample:
     picture.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.LANCZOS, reducing_gap=2.0)
     memory = io.BytesIO()
     picture.save(memory, "JPEG", quality=84)
-    placed = placing.place(marks, found.size, checked, found.name, Tally())
+    placed = [(label, kind, json.loads(shape)) for label, kind, shape in placing.place(marks, found.size, checked, found.name, Tally())]
     return Sample(found.name, memory.getvalue(), checked.width, checked.height, found.labels, placed)

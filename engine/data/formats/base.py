@@ -152,6 +152,8 @@ class Format:
 class Tally:
     """Counts what is wrong with labels by reason, remembering where each was met first."""
 
+    __slots__ = ("_counts", "_first")
+
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}  # a plain one takes a third of the time to make, and each picture has one
         self._first: dict[str, str] = {}

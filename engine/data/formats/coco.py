@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine.data.formats.base import DAMAGE, DataSet, Drawn, Format, Found, Skipped, Tally, box, label_name, mask, one, polygon, split_in
+from engine.data.formats.base import DAMAGE, DataSet, Drawn, Format, Found, Skipped, Tally, label_name, mask, one, polygon, split_in
 from engine.data.formats.files import Files
-from engine.data.formats.json_stream import elements
+from engine.data.formats.json_stream import batches
 from engine.errors import StudioError
 
 __all__ = ["FORMATS"]
@@ -17,7 +18,7 @@ MOST_FILES = 50
 _KEYS = (b'"images"', b'"annotations"', b'"categories"', b'"licenses"')
 
 
-@dataclass
+@dataclass(slots=True)
 class _Image:
     """One entry of 'images', and what was found of it."""
 
@@ -84,10 +85,13 @@ def _read_one(files: Files, name: str, tally: Tally) -> _Reading:
     takers = {"images": _take_image, "categories": _take_category, "annotations": _take_annotation}
     try:
         with files.open(name) as stream:
-            for key, value in elements(stream):
-                if key in takers:
+            for key, some in batches(stream):
+                take = takers.get(key)
+                if take is None:
+                    continue
+                for entry in some:
                     try:
-                        takers[key](reading, value, files, name, split, tally)
+                        take(reading, entry, files, name, split, tally)
                     except DAMAGE as error:
                         tally.add(f"an entry of '{key}' is damaged and was left out", f"{name}: {str(error)[:60]}")
     except (ValueError, RecursionError) as error:
@@ -155,8 +159,15 @@ def _drawn(entry: dict[str, Any]) -> Drawn | None:
     corners = entry.get("bbox")
     if not corners:
         return None
-    x, y, width, height = map(float, corners)
-    return box("", (x, y, x + width, y + height), crowd=crowd)
+    x, y, width, height = corners
+    try:
+        shape = array("d", (x, y, x + width, y + height))
+    except TypeError:  # numbers in quotes, perhaps
+        x, y, width, height = map(float, corners)
+        shape = array("d", (x, y, x + width, y + height))
+    if width < 0 or height < 0:
+        raise ValueError("a box has a negative width or height")
+    return Drawn("", "box", shape, False, crowd)
 
 
 def _join(reading: _Reading, pictures: dict[str, _Image], tally: Tally) -> None:

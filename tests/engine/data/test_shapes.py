@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -23,6 +24,17 @@ def test_a_mask_survives_its_kept_form_and_is_coco_s_own(pixels: Any) -> None:
     assert (shapes.mask_of(kept) == pixels).all()
     reference = coco_mask.encode(np.asfortranarray(pixels.astype(np.uint8)))
     assert kept == {"size": list(reference["size"]), "counts": reference["counts"].decode()}
+
+
+@settings(deadline=None)
+@given(st.tuples(*[st.floats(-2, 50) | st.integers(-2, 50) | st.sampled_from([math.nan, math.inf, 0.005, 473.07 - 460])] * 4))
+def test_a_box_inside_is_kept_as_any_other(corners: tuple[float, float, float, float]) -> None:
+    written = shapes.inside(corners, 48, 40)
+    if written is not None:
+        assert json.loads(written) == shapes.checked("box", {"box": list(corners)}, 48, 40)
+    elif all(map(math.isfinite, corners)):
+        x1, y1, x2, y2 = corners
+        assert not (0 <= x1 < x2 - 0.51 and x2 <= 48 and 0 <= y1 < y2 - 0.51 and y2 <= 40), "as nearly all are"
 
 
 @settings(deadline=None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -48,4 +49,5 @@ def placed(data: formats.DataSet, width: int = WIDTH, height: int = HEIGHT, turn
     """Return name -> marks fitted to pictures of one size, and what did not fit, in words."""
     tally = Tally()
     checked = Checked(".png", width, height, turn)
-    return {found.name: placing.place(found.marks, found.size, checked, found.name, tally) for found in data.pictures}, tally.sentences()
+    marks = {found.name: placing.place(found.marks, found.size, checked, found.name, tally) for found in data.pictures}
+    return {name: [(label, kind, json.loads(shape)) for label, kind, shape in some] for name, some in marks.items()}, tally.sentences()
