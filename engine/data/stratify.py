@@ -81,7 +81,10 @@ def divide(units: Sequence[Unit], placed: Mapping[str, Mapping[int, int]], share
     quotas = {one: quota(total, shares, have[one]) for one, total in totals.items()}
     for _, rarest, _, _, at in sorted(free):
         unit = units[at]
-        names = _candidates(quotas[rarest], have[rarest], waiting[rarest], shares)
+        if any(waiting[one] == 1 and not have[one]["train"] and quotas[one]["train"] for one in unit.classes):
+            names = ["train"]  # or nothing would be learned of that class
+        else:
+            names = _candidates(quotas[rarest], have[rarest], waiting[rarest], shares)
         found[at] = names[0] if len(names) == 1 else min(names, key=lambda name: _cost(unit, name, quotas, have))
         _put(unit, found[at], have)
         waiting.subtract(unit.classes.keys())

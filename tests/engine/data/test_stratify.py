@@ -4,7 +4,7 @@ import hashlib
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from engine.data.stratify import NAMES, Unit, divide, quota
@@ -61,6 +61,13 @@ def test_shares_of_pictures_with_several_classes_are_met_nearly(shown: list[dict
         total = sum(counts.values())
         for name, share in (("train", 0.7), ("val", 0.15), ("test", 0.15)):
             assert abs(counts[name] - share * total) <= 0.1 * total + 2
+
+
+@example([{0: 1, 1: 1}, {3: 1}, {0: 1, 2: 1}, {1: 1, 2: 1}, {3: 1}], SHARES)
+@given(st.lists(classes, min_size=1, max_size=80), shares)
+def test_of_every_class_something_is_learned(shown: list[dict[int, int]], wanted: dict[str, float]) -> None:
+    units = [_unit(number, one) for number, one in enumerate(shown)]
+    assert all(counts["train"] for counts in _counted(units, divide(units, {}, wanted)).values())
 
 
 @given(st.lists(classes, max_size=80), st.randoms(use_true_random=False))
