@@ -380,6 +380,8 @@ def _without_cycle_search() -> Iterator[None]:
         yield
     finally:
         if searched:
+            gc.freeze()  # and now they count as old: else the next object that is made would have them all searched
+            gc.unfreeze()
             gc.enable()
 
 
