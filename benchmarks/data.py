@@ -36,13 +36,13 @@ from pathlib import Path
 from typing import Any
 
 CLASSES = 20
-SIDE_PX = 96
 BLOCK = 1 << 20
 
 
 def command_line() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.data", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--pictures", type=int, default=20_000)
+    parser.add_argument("--side", type=int, default=96, help="their width and height in pixels: 96 makes files of 2.7 kB, 256 of 9 kB")
     parser.add_argument("--large", type=int, default=100_000, help="pictures of the large project")
     parser.add_argument("--zip-mb", type=int, default=1500, help="size of the zip of large files")
     parser.add_argument("--edits", type=int, default=3000)
@@ -57,7 +57,7 @@ def command_line() -> argparse.Namespace:
 # ---------------------------------------------------------------- sources
 
 
-def draw(root: Path, count: int) -> None:
+def draw(root: Path, count: int, side_px: int) -> None:
     """Draw small JPEGs of blurred noise in class folders; no two are alike."""
     import numpy as np
     from PIL import Image
@@ -67,7 +67,7 @@ def draw(root: Path, count: int) -> None:
         folder = root / f"class_{number % CLASSES:02}"
         folder.mkdir(parents=True, exist_ok=True)
         coarse = chance.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-        Image.fromarray(coarse).resize((SIDE_PX, SIDE_PX), Image.Resampling.BICUBIC).save(folder / f"{number:06}.jpg", quality=90)
+        Image.fromarray(coarse).resize((side_px, side_px), Image.Resampling.BICUBIC).save(folder / f"{number:06}.jpg", quality=90)
 
 
 def pack(root: Path, path: Path) -> None:
@@ -76,7 +76,7 @@ def pack(root: Path, path: Path) -> None:
             archive.write(file, file.relative_to(root.parent).as_posix())
 
 
-def describe(root: Path, coco: Path) -> None:
+def describe(root: Path, coco: Path, side_px: int) -> None:
     """Link the pictures into a COCO folder, with two boxes in each."""
     (coco / "images").mkdir(parents=True)
     images: list[dict[str, Any]] = []
@@ -84,7 +84,7 @@ def describe(root: Path, coco: Path) -> None:
     chance = random.Random(0)
     for number, file in enumerate(sorted(root.rglob("*.jpg")), 1):
         os.link(file, coco / "images" / file.name)
-        images.append({"id": number, "file_name": file.name, "width": SIDE_PX, "height": SIDE_PX})
+        images.append({"id": number, "file_name": file.name, "width": side_px, "height": side_px})
         for _ in range(2):
             left, top, wide, high = chance.randrange(60), chance.randrange(60), chance.randrange(8, 36), chance.randrange(8, 36)
             boxes.append(
@@ -101,13 +101,13 @@ def describe(root: Path, coco: Path) -> None:
     (coco / "annotations.json").write_text(json.dumps({"images": images, "annotations": boxes, "categories": categories}))
 
 
-def sources(root: Path, count: int) -> dict[str, Path]:
+def sources(root: Path, count: int, side_px: int) -> dict[str, Path]:
     """Return folder, zip and COCO folder of the same pictures, made where they are not there yet."""
-    found = {"folder": root / f"pictures-{count}", "zip": root / f"pictures-{count}.zip", "coco": root / f"coco-{count}"}
+    found = {"folder": root / f"pictures-{side_px}-{count}", "zip": root / f"pictures-{side_px}-{count}.zip", "coco": root / f"coco-{side_px}-{count}"}
     if not found["coco"].exists():
-        draw(found["folder"], count)
+        draw(found["folder"], count, side_px)
         pack(found["folder"], found["zip"])
-        describe(found["folder"], found["coco"])
+        describe(found["folder"], found["coco"], side_px)
     return found
 
 
@@ -200,7 +200,7 @@ def imported(source: Path, where: str, root: Path) -> dict[str, Any]:
 
 def imports(given: argparse.Namespace, root: Path) -> dict[str, Any]:
     """Return for each source the medians of a few rounds."""
-    made = sources(root, given.pictures)
+    made = sources(root, given.pictures, given.side)
     cases: dict[str, tuple[Path, str, Callable[[Path], float]]] = {
         "folder, in place": (made["folder"], "in place", bare_folder),
         "folder, copied": (made["folder"], "copy", bare_folder),
@@ -262,7 +262,7 @@ def _row(project_id: str, number: int) -> dict[str, Any]:
     split = "test" if number % 7 == 0 else "val" if number % 7 == 1 else "train"
     name = f"class_{number % CLASSES:02}/{number:06}.jpg"
     sha256 = hashlib.sha256(f"{project_id}{number}".encode()).hexdigest()
-    size = {"width": SIDE_PX, "height": SIDE_PX}
+    size = {"width": 96, "height": 96}
     return {
         "project_id": project_id,
         "name": name,
