@@ -380,8 +380,9 @@ def _without_cycle_search() -> Iterator[None]:
         yield
     finally:
         if searched:
-            gc.freeze()  # and now they count as old: else the next object that is made would have them all searched
-            gc.unfreeze()
+            if not gc.get_freeze_count():
+                gc.freeze()  # and now they count as old: else the next object that is made would have them all searched
+                gc.unfreeze()
             gc.enable()
 
 

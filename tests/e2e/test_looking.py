@@ -43,6 +43,7 @@ def test_pictures_are_there_while_they_are_looked_through(page: Page, studio: St
         expect(page.get_by_test_id("stMetric").filter(has_text="Training")).to_contain_text("–")
         screenshots(page, "data-looking")
         page.reload()
+        ready(page)
         page.get_by_text("All pictures are here").click()
         expect(page.get_by_text("Go on meanwhile")).to_be_visible()
         screenshots(page, "data-looking-open")
