@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from array import array
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine.data.formats.base import DAMAGE, DataSet, Drawn, Format, Found, Skipped, Tally, label_name, mask, one, polygon, split_in
+from engine.data.formats.base import DAMAGE, DataSet, Drawn, Format, Found, Skipped, Tally, box, label_name, mask, one, polygon, split_in
 from engine.data.formats.files import Files
 from engine.data.formats.json_stream import batches
 from engine.errors import StudioError
@@ -159,15 +158,8 @@ def _drawn(entry: dict[str, Any]) -> Drawn | None:
     corners = entry.get("bbox")
     if not corners:
         return None
-    x, y, width, height = corners
-    try:
-        shape = array("d", (x, y, x + width, y + height))
-    except TypeError:  # numbers in quotes, perhaps
-        x, y, width, height = map(float, corners)
-        shape = array("d", (x, y, x + width, y + height))
-    if width < 0 or height < 0:
-        raise ValueError("a box has a negative width or height")
-    return Drawn("", "box", shape, False, crowd)
+    x, y, width, height = map(float, corners)
+    return box("", (x, y, x + width, y + height), crowd=crowd)
 
 
 def _join(reading: _Reading, pictures: dict[str, _Image], tally: Tally) -> None:
